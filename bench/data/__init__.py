@@ -1,0 +1,1 @@
+"""Data of the workloads: sources, decoding to tensors once, cache, seeded order."""

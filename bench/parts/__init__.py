@@ -1,0 +1,1 @@
+"""Parts of a training step: each pure, small and tested against its formula."""

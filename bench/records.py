@@ -1,0 +1,169 @@
+"""What a run leaves behind: run.json, and per trial trial.json and events.jsonl (DESIGN.md, 5).
+
+JSON with a schema number; files are replaced atomically or appended to; reading checks everything.
+"""
+
+import math
+from pathlib import Path
+from typing import Literal, get_args
+
+from pydantic import BaseModel, ConfigDict
+
+from bench.config import Direction, Hparams, Name, RulesetConfig
+
+SCHEMA = 1
+
+Status = Literal[
+    "reached", "budget", "diverged", "error", "timeout", "oom", "interrupted", "skipped"
+]
+STATUSES: tuple[Status, ...] = get_args(Status)
+FAILED: frozenset[Status] = frozenset({"error", "timeout", "oom"})
+"""Statuses that make `bench run` exit with 1."""
+
+
+class Record(BaseModel):
+    """Part of a record: frozen, and closed to keys that this schema does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Machine(Record):
+    """Fingerprint of a machine, of stable fields only: equal exactly where times compare."""
+
+    cpu: str
+    cores: int
+    memory_gib: int
+    """Rounded to a power of two: firmware takes a share that changes."""
+    device: str
+    threads: int
+    torch: str
+
+
+class WorkloadRecord(Record):
+    """A workload as it was when the run began."""
+
+    title: str
+    metric: str
+    direction: Direction
+    target: float
+    target_status: str
+    folder_sha256: str
+    data_sha256: dict[str, str]
+    """Of each split's decoded tensors."""
+    budget_steps: int
+    reference_step_s: float
+    """Median seconds of the workload's own SGD step on this machine, probed when the run began."""
+    budget_s: float
+
+
+class SubmissionRecord(Record):
+    """A submission as it was when the run began."""
+
+    title: str
+    source: str
+    folder_sha256: str
+
+
+class TrialKey(Record):
+    """Address of a trial within a run."""
+
+    workload: Name
+    submission: Name
+    study: int
+    trial: int
+
+    def path(self) -> Path:
+        """Return the trial's folder, relative to the run's."""
+        study, trial = f"study_{self.study}", f"trial_{self.trial}"
+        return Path("trials", self.workload, self.submission, study, trial)
+
+    def __str__(self) -> str:
+        """Return the address as people read it."""
+        return f"{self.workload}/{self.submission}/study_{self.study}/trial_{self.trial}"
+
+
+class PlannedTrial(TrialKey):
+    """A trial that the run is to make."""
+
+    seed: int
+    hparams: Hparams
+
+    def key(self) -> TrialKey:
+        """Return the address alone."""
+        return TrialKey.model_validate(
+            {name: getattr(self, name) for name in TrialKey.model_fields}
+        )
+
+
+class RunRecord(Record):
+    """run.json: what another person needs to repeat the run."""
+
+    schema_number: int = SCHEMA
+    kind: Literal["bench-run"] = "bench-run"
+    created: str
+    """ISO 8601, UTC."""
+    edition: str
+    scale: str
+    rules: RulesetConfig
+    seed: int
+    studies: int
+    machine: Machine
+    versions: dict[str, str]
+    commit: str | None
+    argv: list[str]
+    workloads: dict[str, WorkloadRecord]
+    submissions: dict[str, SubmissionRecord]
+    plan: list[PlannedTrial]
+
+
+class TrialRecord(TrialKey):
+    """trial.json, written once, when the trial has ended."""
+
+    schema_number: int = SCHEMA
+    seed: int
+    hparams: Hparams
+    status: Status
+    reason: str
+    """Why it ended so, for people; empty where the status says all."""
+    started: str
+    metric: str
+    direction: Direction
+    target: float
+    budget_s: float
+    train_s: float
+    eval_s: float
+    other_s: float
+    wall_s: float
+    step: int
+    examples: int
+    tokens: int
+    test: float | None
+    """The metric on the test split at the last evaluation, for the trials that reached the target."""
+    peak_mib: float | None
+    """Peak resident memory of the trainer."""
+    state_bytes: int | None
+    """Of the submission's state."""
+
+
+class Evaluation(Record):
+    """A line of events.jsonl: the weights after `examples`, judged on the whole validation split."""
+
+    index: int
+    step: int
+    examples: int
+    tokens: int
+    train_s: float
+    eval_s: float
+    other_s: float
+    train_loss: float | None
+    """Mean over the steps since the last evaluation; None where not finite."""
+    validation: float | None
+    """The metric; None where not finite, which is never a hit."""
+    weights_sha256: str
+
+
+def reaches(value: float | None, target: float, direction: Direction) -> bool:
+    """Say whether a metric is at or past its target; None and NaN never are."""
+    if value is None or math.isnan(value):
+        return False
+    return value >= target if direction == "max" else value <= target

@@ -1,0 +1,1 @@
+"""Times, profiles and leaderboards, from records alone. No torch."""

@@ -1,0 +1,65 @@
+"""A submission: what turns batches into better weights. Its folder is found by path."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from bench.config import Hparams
+from bench.task import Task
+from bench.workload import Batch
+
+
+@dataclass(frozen=True, slots=True)
+class EvalReport:
+    """What the rules let a submission know of an evaluation of its weights.
+
+    Attributes:
+        validation: the metric on the whole validation split; None where not finite.
+        target: what it is to reach.
+        train_s: seconds charged so far.
+        budget_s: seconds allowed.
+    """
+
+    validation: float | None
+    target: float
+    train_s: float
+    budget_s: float
+
+
+class Submission:
+    """A training algorithm. Derive from it, or describe a `Recipe`, which is one.
+
+    Args:
+        task: everything that it may use; see bench/task.py.
+        hparams: the values of this trial.
+    """
+
+    def __init__(self, task: Task, hparams: Hparams) -> None:
+        """Build optimizers and whatever else is needed. Timed."""
+        self.task = task
+        self.hparams = hparams
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield batches without end. Timed."""
+        return self.task.data.loader(self.task.batch_size)
+
+    def step(self, batch: Batch) -> Tensor:
+        """Make one update of `task.model` and return the training loss, () float32. Timed."""
+        raise TypeError(f"{type(self).__name__} defines no step(batch)")
+
+    def eval_weights(self) -> AbstractContextManager[None]:
+        """Return a context inside which `task.model` holds the weights to be judged. Timed."""
+        return nullcontext()
+
+    def on_eval(self, report: EvalReport) -> None:
+        """Take note of the last evaluation. Timed."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all state beside the model's, of plain containers, numbers and tensors."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state that `state_dict` gave."""

@@ -1,0 +1,121 @@
+"""A workload: model, loss and metric over fixed data. Workloads live in folders, found by path."""
+
+import inspect
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from bench.config import ScaleConfig, WorkloadConfig, read_toml
+from bench.errors import BenchError, nearest
+from bench.folders import MANIFEST, import_module
+
+Split = dict[str, Tensor]
+"""Decoded data of one split. Images: `images (N, C, H, W) uint8`, `labels (N,) int64`.
+Text: `tokens (M,) uint8`, with the workload's `vocabulary (V,) uint8` of byte values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a training step works on.
+
+    Attributes:
+        ids: (B,) int64, stable ids of the examples within the training split.
+        inputs: what the model takes, each with B as first dimension.
+        targets: what the loss compares with, B as first dimension.
+    """
+
+    ids: Tensor
+    inputs: tuple[Tensor, ...]
+    targets: Tensor
+
+    def __len__(self) -> int:
+        """Return the number of examples."""
+        return len(self.ids)
+
+
+class Workload(ABC):
+    """Base of the class `Workload` that each workloads/NAME/workload.py defines.
+
+    Args:
+        config: workload.toml.
+        scale: the one of its scales that is run.
+    """
+
+    def __init__(self, config: WorkloadConfig, scale: ScaleConfig) -> None:
+        self.config = config
+        self.scale = scale
+
+    @abstractmethod
+    def build_model(self) -> nn.Module:
+        """Return the model with fresh weights, drawn from torch's global generator.
+
+        Its output projection is the attribute `head`, by which roles are told apart.
+        """
+
+    @abstractmethod
+    def count_examples(self, split: Split) -> int:
+        """Return how many examples a split holds; their ids are 0 … count-1."""
+
+    @property
+    def tokens_per_example(self) -> int:
+        """Tokens of one example, for the records; images count as one."""
+        return 1
+
+    @abstractmethod
+    def make_batch(self, split: Split, ids: Tensor, rng: torch.Generator) -> Batch:
+        """Gather training examples, augmented or masked, without Python per example.
+
+        Args:
+            split: the training split.
+            ids: (B,) int64.
+            rng: the only source of randomness; it is seeded afresh for each batch.
+        """
+
+    @abstractmethod
+    def forward(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Return the model's output for a batch, as `example_losses` takes it."""
+
+    @abstractmethod
+    def example_losses(self, output: Tensor, batch: Batch) -> Tensor:
+        """Return the (B,) float32 training losses of the examples, in nats."""
+
+    @abstractmethod
+    def evaluate(self, model: nn.Module, split: Split) -> float:
+        """Return the metric over the whole split, not a mean of batch means.
+
+        Called in inference mode with the model in eval mode. It must depend on nothing but the
+        weights and the split: anything random in it is drawn from a fixed seed.
+        """
+
+
+def load_workload(folder: Path, scale: str) -> Workload:
+    """Import a workload's folder at one of its scales.
+
+    Raises:
+        BenchError: if the TOML is wrong, the scale does not exist, or the code does not import.
+    """
+    config = read_toml(folder / MANIFEST["workloads"], WorkloadConfig)
+    if config.name != folder.name:
+        where = folder / MANIFEST["workloads"]
+        raise BenchError(f"{where}: name '{config.name}' is not its folder's", "make them equal")
+    if scale not in config.scales:
+        raise BenchError(
+            f"workload '{config.name}' has no scale '{scale}'", nearest(scale, config.scales)
+        )
+    try:
+        module = import_module(folder, "workload")
+    except Exception as error:
+        raise BenchError(
+            f"workload '{config.name}' does not import: {type(error).__name__}: {error}",
+            f"mend {folder / 'workload.py'}",
+        ) from error
+    found = getattr(module, "Workload", None)
+    if not (inspect.isclass(found) and issubclass(found, Workload)) or inspect.isabstract(found):
+        raise BenchError(
+            f"{folder / 'workload.py'} defines no complete class Workload",
+            "derive it from bench.api.Workload and define every abstract method",
+        )
+    return found(config, config.scales[scale])
