@@ -1,0 +1,71 @@
+"""Data that is part of the package: no network, no download."""
+
+import hashlib
+import io
+import lzma
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.config import DataConfig
+from bench.data import manifest
+from bench.data.source import SPLITS, Decoded, make_key
+from bench.data.text import tokenize
+from bench.errors import BenchError
+
+
+class EmbeddedSource:
+    """A set of bench/data/embedded/."""
+
+    def __init__(self, config: DataConfig) -> None:
+        self.name = config.name
+        self.set = manifest.find_embedded(config.name)
+        if self.set.kind != config.kind:
+            message = f"the embedded data set '{self.name}' holds {self.set.kind}"
+            raise BenchError(f"{message}, not {config.kind}", f'write kind = "{self.set.kind}"')
+        self.key = make_key(config, self.set.sha256)
+        self.remedy = f"run `bench data prepare {self.name}`"
+
+    def fingerprint(self) -> dict[str, str]:
+        """Return the set's files with the checksums that they ought to have."""
+        return dict(self.set.files)
+
+    def decode(self) -> Decoded:
+        """Return the three splits."""
+        if self.set.kind == "text":
+            return tokenize({split: self._read(f"{split}.txt.xz") for split in SPLITS})
+        return {
+            split: {
+                "images": self._read_array(f"{split}-images.npy.xz"),
+                "labels": self._read_array(f"{split}-labels.npy.xz").astype(np.int64),
+            }
+            for split in SPLITS
+        }
+
+    def check_files(self) -> None:
+        """Check every file.
+
+        Raises:
+            BenchError: names the first that is missing, truncated or altered.
+        """
+        for file in self.set.files:
+            self._read_compressed(file)
+
+    def _read_array(self, file: str) -> NDArray[np.uint8]:
+        array = np.load(io.BytesIO(self._read(file)), allow_pickle=False)
+        return cast("NDArray[np.uint8]", array)
+
+    def _read(self, file: str) -> bytes:
+        return lzma.decompress(self._read_compressed(file))
+
+    def _read_compressed(self, file: str) -> bytes:
+        path = manifest.EMBEDDED / self.name / file
+        remedy = "it is part of bench: install bench again, or `git checkout` the file"
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise BenchError(f"cannot read {path}: {error.strerror}", remedy) from error
+        if hashlib.sha256(content).hexdigest() != self.set.files[file]:
+            raise BenchError(f"{path} is truncated or altered: its SHA-256 is wrong", remedy)
+        return content

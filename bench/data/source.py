@@ -1,0 +1,78 @@
+"""A source of data: where a workload's splits come from, decoded to arrays."""
+
+import hashlib
+from pathlib import Path
+from typing import Literal, Protocol, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.config import DataConfig
+
+SplitName = Literal["train", "validation", "test"]
+SPLITS: tuple[SplitName, ...] = get_args(SplitName)
+
+Arrays = dict[str, NDArray[np.uint8] | NDArray[np.int64]]
+"""One split. Images: `images (N, C, H, W) uint8`, `labels (N,) int64`.
+Text: `tokens (M,) uint8`, indices into `vocabulary (V,) uint8` of byte values."""
+
+Decoded = dict[SplitName, Arrays]
+
+
+class Source(Protocol):
+    """What the cache asks of a source."""
+
+    @property
+    def key(self) -> str:
+        """Name of the cache's folder; found without reading the data."""
+
+    @property
+    def remedy(self) -> str:
+        """What a user does when the cache does not have this."""
+
+    def fingerprint(self) -> dict[str, str]:
+        """Return the source's files, or its name, each with what changes when its content does.
+
+        Raises:
+            BenchError: if a file is missing.
+        """
+
+    def decode(self) -> Decoded:
+        """Return the three splits.
+
+        Raises:
+            BenchError: names the file that is missing, truncated or altered, or cannot be had.
+        """
+
+
+def open_source(config: DataConfig) -> Source:
+    """Return the source that a workload's TOML names; reads no data.
+
+    Raises:
+        BenchError: if the name, kind or revision cannot be.
+    """
+    if config.source == "embedded":
+        from bench.data.embedded_source import EmbeddedSource
+
+        return EmbeddedSource(config)
+    from bench.data.parquet_source import FolderSource, HubSource
+
+    return HubSource(config) if config.source == "hub" else FolderSource(config)
+
+
+def make_key(config: DataConfig, identity: str) -> str:
+    """Return a readable and unique folder name.
+
+    Args:
+        config: its caps do not matter: they are applied when a split is loaded.
+        identity: what else tells this data from other data of the same name.
+    """
+    parts = [config.source, config.kind, config.name, config.config, config.revision, identity]
+    digest = hashlib.sha256(repr(parts).encode()).hexdigest()
+    return f"{config.source}-{Path(config.name).name}-{digest[:12]}"
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
