@@ -5,9 +5,9 @@ JSON with a schema number; files are replaced atomically or appended to; reading
 
 import math
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from bench.config import Direction, Hparams, Name, RulesetConfig
 
@@ -24,7 +24,15 @@ FAILED: frozenset[Status] = frozenset({"error", "timeout", "oom"})
 class Record(BaseModel):
     """Part of a record: frozen, and closed to keys that this schema does not know."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def _none_unless_finite(value: object) -> object:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+Measured = Annotated[float | None, BeforeValidator(_none_unless_finite)]
+"""A number that came out of training: JSON knows no NaN and no infinity, so they are None."""
 
 
 class Machine(Record):
@@ -72,6 +80,12 @@ class TrialKey(Record):
     study: int
     trial: int
 
+    def key(self) -> "TrialKey":
+        """Return the address alone."""
+        return TrialKey.model_construct(
+            workload=self.workload, submission=self.submission, study=self.study, trial=self.trial
+        )
+
     def path(self) -> Path:
         """Return the trial's folder, relative to the run's."""
         study, trial = f"study_{self.study}", f"trial_{self.trial}"
@@ -88,17 +102,11 @@ class PlannedTrial(TrialKey):
     seed: int
     hparams: Hparams
 
-    def key(self) -> TrialKey:
-        """Return the address alone."""
-        return TrialKey.model_validate(
-            {name: getattr(self, name) for name in TrialKey.model_fields}
-        )
-
 
 class RunRecord(Record):
     """run.json: what another person needs to repeat the run."""
 
-    schema_number: int = SCHEMA
+    schema_number: int = Field(default=SCHEMA, alias="schema")
     kind: Literal["bench-run"] = "bench-run"
     created: str
     """ISO 8601, UTC."""
@@ -119,7 +127,7 @@ class RunRecord(Record):
 class TrialRecord(TrialKey):
     """trial.json, written once, when the trial has ended."""
 
-    schema_number: int = SCHEMA
+    schema_number: int = Field(default=SCHEMA, alias="schema")
     seed: int
     hparams: Hparams
     status: Status
@@ -137,8 +145,10 @@ class TrialRecord(TrialKey):
     step: int
     examples: int
     tokens: int
-    test: float | None
-    """The metric on the test split at the last evaluation, for the trials that reached the target."""
+    validation: Measured
+    """The metric on the validation split at the last evaluation."""
+    test: Measured
+    """The metric on the test split of the same weights, judged once, when the trial is over."""
     peak_mib: float | None
     """Peak resident memory of the trainer."""
     state_bytes: int | None
@@ -146,7 +156,7 @@ class TrialRecord(TrialKey):
 
 
 class Evaluation(Record):
-    """A line of events.jsonl: the weights after `examples`, judged on the whole validation split."""
+    """A line of events.jsonl: the weights after `examples`, judged on the validation split."""
 
     index: int
     step: int
@@ -155,9 +165,9 @@ class Evaluation(Record):
     train_s: float
     eval_s: float
     other_s: float
-    train_loss: float | None
+    train_loss: Measured
     """Mean over the steps since the last evaluation; None where not finite."""
-    validation: float | None
+    validation: Measured
     """The metric; None where not finite, which is never a hit."""
     weights_sha256: str
 

@@ -1,0 +1,39 @@
+"""bench leaderboard: submissions in the order of their scores."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def leaderboard(
+    runs: Annotated[
+        list[Path] | None, typer.Argument(help="Runs' folders.", show_default="the newest run")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Folder for leaderboard.md, .json, .csv.")
+    ] = None,
+    into: Annotated[
+        Path | None, typer.Option(help="File with marks, between which to put the table.")
+    ] = None,
+) -> None:
+    """Show the leaderboard of one run, or of several that compare.
+
+    [bold]bench leaderboard[/bold]
+
+    [bold]bench leaderboard results/runs/mine -o results/leaderboards --into README.md[/bold]
+    """
+    from bench.report.inventory import newest_run
+    from bench.report.leaderboard import to_markdown
+    from bench.report.publish import publish
+    from bench.report.splice import splice
+    from bench.report.terminal import print_board
+    from bench.score.gather import gather
+    from bench.score.leaderboard import make_leaderboard
+
+    board = make_leaderboard(gather(runs or [newest_run()]))
+    print_board(board)
+    if out:
+        publish(board, out)
+    if into:
+        splice(into, to_markdown(board))

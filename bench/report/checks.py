@@ -1,0 +1,33 @@
+"""The tables of `bench check`."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from bench.conformance.finding import Finding
+
+MARKS = {True: "[green]✓[/green]", False: "[red]✗[/red]"}
+
+
+def print_checks(findings: Sequence[Finding], console: Console | None = None) -> None:
+    """Print a table for each plug-in: a row for each check, a column for each workload."""
+    console = console or Console()
+    for name in dict.fromkeys(finding.name for finding in findings):
+        own = [finding for finding in findings if finding.name == name]
+        console.print(_table(name, own))
+        for finding in own:
+            if finding.reason is not None:
+                where = f"{finding.workload}, {finding.check}"
+                console.print(f"[red]✗[/red] {escape(where)}: {escape(finding.reason)}")
+
+
+def _table(name: str, findings: Sequence[Finding]) -> Table:
+    workloads = list(dict.fromkeys(finding.workload for finding in findings))
+    passed = {(finding.check, finding.workload): finding.passed for finding in findings}
+    table = Table(name, *workloads, box=None, header_style="bold")
+    for check in dict.fromkeys(finding.check for finding in findings):
+        marks = [passed.get((check, workload)) for workload in workloads]
+        table.add_row(check, *("" if mark is None else MARKS[mark] for mark in marks))
+    return table

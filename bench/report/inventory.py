@@ -1,0 +1,130 @@
+"""What there is to run and what has been run, as plain values; reads TOML and JSON only."""
+
+import json
+from collections.abc import Callable, Iterable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from bench.config import RulesetConfig
+from bench.errors import BenchError, nearest
+from bench.folders import find_folders
+from bench.manifests import read_submission, read_workload
+from bench.rulesets import find_rulesets, load_ruleset
+from bench.run_folder import RUN_FILE
+
+Listing = Literal["workloads", "submissions", "rulesets", "runs"]
+LISTINGS: tuple[Listing, ...] = get_args(Listing)
+RUNS = Path("results", "runs")
+
+Entry = dict[str, Any]
+"""`kind`, `name`, `title` and what else its kind has; if it is broken, `error` and `hint`."""
+
+
+def list_entries(kind: Listing, paths: list[Path] | None = None) -> list[Entry]:
+    """Return everything of a kind; what is broken is listed with its error.
+
+    Args:
+        kind: what to list.
+        paths: more places of plug-ins.
+    """
+    match kind:
+        case "workloads":
+            return _describe_each(kind, find_folders(kind, paths).items(), _describe_workload)
+        case "submissions":
+            return _describe_each(kind, find_folders(kind, paths).items(), _describe_submission)
+        case "rulesets":
+            return _describe_each(kind, find_rulesets().items(), lambda path: _ruleset(path.stem))
+        case "runs":
+            return _describe_each(kind, find_runs().items(), _describe_run)
+
+
+def find_entry(name: str, paths: list[Path] | None = None) -> Entry:
+    """Return the workload, submission or ruleset of a name, or of `kind/name` where two share it.
+
+    Raises:
+        BenchError: if there is none or more than one; or if it is broken.
+    """
+    kind, _, bare = name.rpartition("/")
+    kinds = [k for k in LISTINGS if k != "runs" and kind in ("", k)]
+    entries = [entry for k in kinds for entry in list_entries(k, paths)]
+    found = [entry for entry in entries if entry["name"] == bare]
+    if not found:
+        known = {str(entry["name"]) for entry in entries}
+        raise BenchError(f"nothing is called '{name}'", nearest(bare, known))
+    if len(found) > 1:
+        remedy = " or ".join(f"{entry['kind']}/{bare}" for entry in found)
+        raise BenchError(f"'{name}' is the name of two things", f"say {remedy}")
+    if "error" in found[0]:
+        raise BenchError(found[0]["error"], found[0]["hint"])
+    return found[0]
+
+
+def find_runs() -> dict[str, Path]:
+    """Return the folders of the runs made here, by name."""
+    return {file.parent.name: file.parent for file in sorted(RUNS.glob(f"*/{RUN_FILE}"))}
+
+
+def newest_run() -> Path:
+    """Return the folder of the run that was begun last.
+
+    Raises:
+        BenchError: if there is none.
+    """
+    runs = [entry for entry in list_entries("runs") if "error" not in entry]
+    if not runs:
+        raise BenchError(f"no run in {RUNS}", "make one: bench run; or give a run's folder")
+    newest: str = max(runs, key=lambda entry: str(entry["created"]))["path"]
+    return Path(newest)
+
+
+def _describe_each(
+    kind: Listing, found: Iterable[tuple[str, Path]], describe: Callable[[Path], Entry]
+) -> list[Entry]:
+    entries: list[Entry] = []
+    for name, path in found:
+        entry: Entry = {"kind": kind, "name": name, "path": str(path)}
+        try:
+            entries.append({**entry, **describe(path)})
+        except BenchError as error:
+            entries.append({**entry, "error": error.message, "hint": error.hint})
+    return entries
+
+
+def _describe_workload(folder: Path) -> Entry:
+    return read_workload(folder).model_dump()
+
+
+def _describe_submission(folder: Path) -> Entry:
+    config = read_submission(folder)
+    missing = [package for package in config.requires if not _is_installed(package)]
+    return {**config.model_dump(exclude_none=True), "missing": missing}
+
+
+def _is_installed(package: str) -> bool:
+    return find_spec(package.partition(".")[0]) is not None
+
+
+def _ruleset(name: str) -> Entry:
+    config: RulesetConfig = load_ruleset(name)
+    return config.model_dump()
+
+
+def _describe_run(folder: Path) -> Entry:
+    """Return what a run's record says of itself, unchecked: a listing reads many."""
+    try:
+        table = json.loads((folder / RUN_FILE).read_bytes())
+        trials = len(table["plan"])
+        rules = table["rules"]["name"]
+        title = f"{table['edition']}, {rules}, {trials} trials"
+        return {
+            "title": title,
+            "created": table["created"],
+            "edition": table["edition"],
+            "rules": rules,
+            "trials": trials,
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        where = folder / RUN_FILE
+        message = f"{where} is no record of a run: {type(error).__name__}: {error}"
+        raise BenchError(message, "restore it, or remove the folder") from error

@@ -1,0 +1,213 @@
+"""A leaderboard and the times behind it, as tables, captions, CSV and JSON."""
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+from bench.records import Machine
+from bench.report.grid import Grid, escape_latex, escape_markdown, write_csv
+from bench.score.leaderboard import Cell, Leaderboard, Row
+from bench.score.profile import TAU_MAX
+from bench.score.times import Axis
+
+MISS = "—"
+AXIS_TITLE: dict[Axis, str] = {
+    "seconds": "seconds of training",
+    "reference": "reference steps (seconds of training over seconds of a plain SGD step)",
+    "steps": "steps",
+    "examples": "examples",
+}
+
+
+def leaderboard_grid(board: Leaderboard) -> Grid:
+    """Return the table of submissions: rank, score, and median time on each workload."""
+    with_interval = board.interval is not None
+    header = ["#", "submission", "score", *(["95 %"] if with_interval else [])]
+    rows = [
+        [
+            str(row.rank) if row.rank and board.rules.ranked else MISS,
+            row.submission,
+            _show_score(row.score),
+            *([_show_interval(row)] if with_interval else []),
+            *(_show_cell(row.cells.get(workload), board.axis) for workload in board.workloads),
+            str(row.runs),
+        ]
+        for row in board.rows
+    ]
+    header += [*board.workloads, "n"]
+    return Grid("rl" + "r" * (len(header) - 2), header, rows)
+
+
+def cells_grid(board: Leaderboard) -> Grid:
+    """Return the table of each submission on each workload."""
+    rows = [
+        [
+            workload,
+            row.submission,
+            show_time(cell.median, board.axis),
+            " to ".join(show_time(t, board.axis).removesuffix(" s") for t in (cell.low, cell.high)),
+            str(cell.studies),
+            f"{cell.hits}/{cell.trials}",
+            _show_factor(cell.ratio),
+            _show_factor(cell.speedup),
+        ]
+        for workload in board.workloads
+        for row in board.rows
+        if (cell := row.cells.get(workload))
+    ]
+    header = ["workload", "submission", "median", "spread", "n", "hits", "ratio"]
+    return Grid("llrrrrrr", [*header, f"vs {board.baseline}"], rows)
+
+
+def trials_grid(board: Leaderboard) -> Grid:
+    """Return the table of all trials."""
+    rows = [
+        [
+            trial.workload,
+            trial.submission,
+            f"{trial.run_seed}/{trial.study}/{trial.trial}",
+            trial.status,
+            show_time(math.inf if trial.time is None else trial.time, board.axis),
+        ]
+        for trial in board.times
+    ]
+    return Grid("lllrr", ["workload", "submission", "seed/study/trial", "status", "time"], rows)
+
+
+def caption(board: Leaderboard) -> list[str]:
+    """Return the sentences without which the table is not to be read."""
+    rules = board.rules
+    targets = ", ".join(
+        f"{name} {record.metric} {'≥' if record.direction == 'max' else '≤'} {record.target:g}"
+        for name, record in board.workloads.items()
+    )
+    lines = [
+        f"Edition {board.edition}, ruleset {rules.name}; times in {AXIS_TITLE[board.axis]}.",
+        f"Targets: {targets}.",
+        f"Cells: median over studies, {MISS} if missed (trials that hit / trials); n: trials.",
+        f"Score: area under the performance profile to {TAU_MAX:g} times the fastest; 1 is best.",
+        *(f"Machine: {describe_machine(machine)}." for machine in board.machines),
+        f"Run on {', '.join(board.dates)}.",
+    ]
+    if board.interval:
+        lines.append(f"Interval: {board.interval}.")
+    return lines + board.notes
+
+
+def describe_machine(machine: Machine) -> str:
+    """Return a machine's fingerprint in words."""
+    return (
+        f"{machine.cpu}, {machine.cores} cores, {machine.memory_gib} GiB, device {machine.device}, "
+        f"{machine.threads} threads, torch {machine.torch}"
+    )
+
+
+def to_markdown(board: Leaderboard, *grids: Grid) -> str:
+    """Return tables and caption in Markdown; without grids, the leaderboard's."""
+    tables = [grid.to_markdown() for grid in grids or (leaderboard_grid(board),)]
+    return "\n".join([*tables, "\n".join(escape_markdown(line) for line in caption(board)) + "\n"])
+
+
+def to_latex(board: Leaderboard, *grids: Grid) -> str:
+    """Return tables and caption in LaTeX; without grids, the leaderboard's."""
+    tables = [grid.to_latex() for grid in grids or (leaderboard_grid(board),)]
+    lines = [f"{escape_latex(line)}\n" for line in caption(board)]
+    return "% needs \\usepackage{booktabs}\n" + "\n".join([*tables, "".join(lines)])
+
+
+def leaderboard_csv(board: Leaderboard) -> str:
+    """Return a line a submission: score, interval, and per workload time, hits and trials."""
+    header = ["rank", "submission", "score", "low", "high", "runs", "hits"]
+    for workload in board.workloads:
+        header += [f"{workload} {field}" for field in ("time", "hits", "trials")]
+    rows = []
+    for row in board.rows:
+        low, high = row.interval or (None, None)
+        values = [row.rank, row.submission, row.score, low, high, row.runs, row.hits]
+        for workload in board.workloads:
+            cell = row.cells.get(workload)
+            values += [_finite(cell.median), cell.hits, cell.trials] if cell else [None] * 3
+        rows.append(values)
+    return write_csv(header, rows)
+
+
+def times_csv(board: Leaderboard) -> str:
+    """Return a line a trial, with the median and ratio of its cell and its submission's score."""
+    header = ["workload", "submission", "run_seed", "study", "trial", "seed", "status", "time"]
+    header += ["median", "ratio", "score", "low", "high", "runs"]
+    by_name = {row.submission: row for row in board.rows}
+    rows = []
+    for trial in board.times:
+        row = by_name.get(trial.submission)
+        cell = row.cells.get(trial.workload) if row else None
+        summary = [_finite(cell.median), _finite(cell.ratio)] if cell else [None, None]
+        low, high = (row.interval if row else None) or (None, None)
+        score = [row.score if row else None, low, high, row.runs if row else 0]
+        rows.append([*asdict(trial).values(), *summary, *score])
+    return write_csv(header, rows)
+
+
+def to_json(board: Leaderboard) -> dict[str, Any]:
+    """Return everything as plain values; infinite times are None (DESIGN.md, section 8)."""
+    return {
+        "edition": board.edition,
+        "rules": board.rules.name,
+        "ranked": board.rules.ranked,
+        "time_axis": board.axis,
+        "baseline": board.baseline,
+        "machines": [machine.model_dump() for machine in board.machines],
+        "dates": board.dates,
+        "interval": board.interval,
+        "notes": board.notes,
+        "workloads": {name: record.model_dump() for name, record in board.workloads.items()},
+        "scores": [_row_to_json(row) for row in board.rows],
+        "times": [asdict(trial) for trial in board.times],
+    }
+
+
+def _row_to_json(row: Row) -> dict[str, Any]:
+    low, high = row.interval or (None, None)
+    return {
+        "rank": row.rank,
+        "submission": row.submission,
+        "title": row.title,
+        "score": row.score,
+        "low": low,
+        "high": high,
+        "runs": row.runs,
+        "hits": row.hits,
+        "workloads": {
+            name: {
+                key: _finite(value) if isinstance(value, float) else value
+                for key, value in asdict(cell).items()
+            }
+            for name, cell in row.cells.items()
+        },
+    }
+
+
+def show_time(time: float, axis: Axis) -> str:
+    """Return a time as people read it."""
+    if math.isinf(time):
+        return MISS
+    return f"{time:.1f} s" if axis == "seconds" else f"{time:,.0f}"
+
+
+def _show_cell(cell: Cell | None, axis: Axis) -> str:
+    return f"{show_time(cell.median, axis)} ({cell.hits}/{cell.trials})" if cell else "not run"
+
+
+def _show_score(score: float | None) -> str:
+    return "" if score is None else f"{score:.3f}"
+
+
+def _show_interval(row: Row) -> str:
+    return "{:.2f}-{:.2f}".format(*row.interval) if row.interval else ""
+
+
+def _show_factor(factor: float | None) -> str:
+    return MISS if factor is None or math.isinf(factor) else f"{factor:.2f}"
+
+
+def _finite(number: float | None) -> float | None:
+    return None if number is None or math.isinf(number) else number

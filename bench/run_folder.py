@@ -1,0 +1,229 @@
+"""The folder of a run: records are written atomically or appended to, read and checked.
+
+A kill at any instant loses at most the line being written, and never a finished trial.
+"""
+
+import fcntl
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from bench.config import parse
+from bench.errors import BenchError
+from bench.files import append_line, explain, write_atomically
+from bench.records import SCHEMA, Evaluation, Record, RunRecord, TrialKey, TrialRecord
+
+RUN_FILE = "run.json"
+TRIAL_FILE = "trial.json"
+EVENTS_FILE = "events.jsonl"
+LOCK_FILE = ".lock"
+
+AnyRecord = TypeVar("AnyRecord", RunRecord, TrialRecord)
+
+
+class RunFolder:
+    """Records of one run (DESIGN.md, section 5).
+
+    Args:
+        path: of the folder; need not exist yet.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def exists(self) -> bool:
+        """Say whether a run has been created here."""
+        return (self.path / RUN_FILE).is_file()
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder for writing; the operating system lets go when the process ends.
+
+        Raises:
+            BenchError: if another process holds it, or it is not for a run's records.
+        """
+        self._check_ours()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            file = (self.path / LOCK_FILE).open("ab")
+        except OSError as error:
+            raise explain(self.path, error) from error
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                message = f"another bench run is writing {self.path}"
+                raise BenchError(message, "wait for it to end, or give another --out") from error
+            yield
+
+    def is_locked(self) -> bool:
+        """Say whether a process is writing here."""
+        try:
+            with (self.path / LOCK_FILE).open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except FileNotFoundError:
+            return False
+        return False
+
+    def create(self, record: RunRecord) -> None:
+        """Write run.json of a new run.
+
+        Raises:
+            BenchError: if there is a run here already, or anything else.
+        """
+        if self.exists():
+            raise BenchError(f"{self.path} holds a run already", "give another --out")
+        self._check_ours()
+        self._write(RUN_FILE, record)
+
+    def extend(self, record: RunRecord) -> None:
+        """Replace run.json by a record that plans the same trials and more.
+
+        Raises:
+            ValueError: if a trial that was planned is not, or not with the same seed and values.
+        """
+        kept = {trial.key(): trial for trial in record.plan}
+        for trial in self.read().plan:
+            if kept.get(trial.key()) != trial:
+                raise ValueError(f"{trial.key()} was planned otherwise")
+        self._write(RUN_FILE, record)
+
+    def read(self) -> RunRecord:
+        """Return run.json.
+
+        Raises:
+            BenchError: if it is missing, malformed, of a newer schema, or of something else.
+        """
+        if not self.exists():
+            message = f"{self.path} holds no {RUN_FILE}"
+            raise BenchError(message, "give a run's folder: bench list runs")
+        return _read_record(self.path / RUN_FILE, RunRecord)
+
+    def begin_trial(self, key: TrialKey) -> Path:
+        """Return the trial's folder, empty: of a trial that did not finish nothing stays.
+
+        Raises:
+            BenchError: if the folder cannot be written to.
+            ValueError: if the trial is finished.
+        """
+        found = self.read_trial(key)
+        if found and is_final(found):
+            raise ValueError(f"{key} is finished")
+        home = self.path / key.path()
+        try:
+            if home.exists():
+                shutil.rmtree(home)
+            home.mkdir(parents=True)
+        except OSError as error:
+            raise explain(home, error) from error
+        return home
+
+    def append_event(self, key: TrialKey, evaluation: Evaluation) -> None:
+        """Add an evaluation to the trial's events; it is the operating system's on return."""
+        append_line(self.path / key.path() / EVENTS_FILE, evaluation.model_dump_json())
+
+    def read_events(self, key: TrialKey) -> list[Evaluation]:
+        """Return the trial's evaluations in their order; a torn last line is not one.
+
+        Raises:
+            BenchError: if any other line is malformed or out of order; names file and line.
+        """
+        path = self.path / key.path() / EVENTS_FILE
+        try:
+            *lines, _torn = path.read_bytes().split(b"\n")
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        events: list[Evaluation] = []
+        for number, line in enumerate(lines, start=1):
+            try:
+                event = Evaluation.model_validate_json(line)
+            except ValidationError as error:
+                raise _malformed(f"{path}, line {number}", error.errors()[0]["msg"]) from error
+            if events and event.index <= events[-1].index:
+                raise _malformed(f"{path}, line {number}", "evaluations are out of order")
+            events.append(event)
+        return events
+
+    def write_trial(self, record: TrialRecord) -> None:
+        """Write trial.json, which makes the trial a finished one."""
+        self._write(record.path() / TRIAL_FILE, record)
+
+    def read_trial(self, key: TrialKey) -> TrialRecord | None:
+        """Return trial.json of a trial, None if there is none.
+
+        Raises:
+            BenchError: if it is malformed, of a newer schema, or of another trial.
+        """
+        path = self.path / key.path() / TRIAL_FILE
+        if not path.is_file():
+            return None
+        record = _read_record(path, TrialRecord)
+        if record.key() != key.key():
+            raise _malformed(str(path), f"it is the record of {record.key()}")
+        return record
+
+    def trials(self, run: RunRecord | None = None) -> dict[TrialKey, TrialRecord]:
+        """Return the records of all planned trials that have one.
+
+        Args:
+            run: what `read` gave, where it is at hand.
+        """
+        records = {planned.key(): self.read_trial(planned) for planned in (run or self.read()).plan}
+        return {key: record for key, record in records.items() if record}
+
+    def finished(self, run: RunRecord | None = None) -> dict[TrialKey, TrialRecord]:
+        """Return the records of the trials that need not be made again."""
+        return {key: record for key, record in self.trials(run).items() if is_final(record)}
+
+    def _check_ours(self) -> None:
+        if self.path.exists() and not self.path.is_dir():
+            raise BenchError(f"{self.path} is no folder", "give another --out")
+        if self.exists() or not self.path.exists():
+            return
+        try:
+            names = [entry.name for entry in self.path.iterdir()]
+        except OSError as error:
+            raise explain(self.path, error) from error
+        if any(not name.startswith(".") for name in names):
+            message = f"{self.path} is not empty and holds no {RUN_FILE}: something else made it"
+            raise BenchError(message, "give another --out")
+
+    def _write(self, name: str | Path, record: Record) -> None:
+        write_atomically(self.path / name, record.model_dump_json(by_alias=True, indent=1) + "\n")
+
+
+def is_final(record: TrialRecord) -> bool:
+    """Say whether a trial came to an end of its own."""
+    return record.status != "interrupted"
+
+
+def _read_record(path: Path, model: type[AnyRecord]) -> AnyRecord:
+    try:
+        table: Any = json.loads(path.read_bytes())
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    except ValueError as error:
+        raise _malformed(str(path), str(error)) from error
+    if not isinstance(table, dict) or not isinstance(table.get("schema"), int):
+        raise BenchError(f"{path} is no record of bench", "something else made it; give another")
+    if table["schema"] > SCHEMA:
+        message = f"{path} was made by a newer bench: schema {table['schema']}, this reads {SCHEMA}"
+        raise BenchError(message, "upgrade bench")
+    return parse(table, model, str(path))
+
+
+def _unreadable(path: Path, error: OSError) -> BenchError:
+    return BenchError(f"cannot read {path}: {error.strerror}", "check its permissions")
+
+
+def _malformed(where: str, reason: str) -> BenchError:
+    return BenchError(f"{where}: {reason}", "restore it, or delete that trial's folder and re-run")

@@ -1,0 +1,305 @@
+import json
+import math
+import multiprocessing
+import os
+import resource
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from factories import make_event, make_events, make_run, make_trial, write_run
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from bench.errors import BenchError
+from bench.files import write_atomically
+from bench.records import Evaluation
+from bench.run_folder import RunFolder
+
+OUTCOMES = {"gpt": {"adamw": [10.0, None]}}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    return write_run(tmp_path / "run", OUTCOMES)
+
+
+def test_what_was_written_is_read(folder: RunFolder):
+    run = make_run(OUTCOMES)
+    assert folder.read() == run
+    trials = folder.trials()
+    assert trials == {
+        run.plan[0].key(): make_trial(run.plan[0], "reached"),
+        run.plan[1].key(): make_trial(run.plan[1], "budget"),
+    }
+    assert folder.read_events(run.plan[0]) == make_events(10.0)
+
+
+def test_the_schema_number_is_called_schema(folder: RunFolder):
+    trial = folder.path / "trials/gpt/adamw/study_0/trial_0/trial.json"
+    for path in (folder.path / "run.json", trial):
+        assert json.loads(path.read_text())["schema"] == 1
+
+
+numbers = st.floats() | st.none()
+
+
+@given(numbers, numbers, st.floats(0, 1e9))
+def test_evaluations_survive_a_round_trip_and_hold_no_nan(
+    loss: float | None, metric: float | None, train_s: float
+):
+    event = Evaluation(
+        **{
+            **make_event(0, 1.0, 0.5).model_dump(),
+            "train_loss": loss,
+            "validation": metric,
+            "train_s": train_s,
+        }
+    )
+    text = event.model_dump_json()
+    assert "NaN" not in text
+    assert "Infinity" not in text
+    assert Evaluation.model_validate_json(text) == event
+    assert event.validation == (metric if metric is not None and math.isfinite(metric) else None)
+
+
+def test_seconds_are_finite():
+    event = make_event(0, 1.0, 0.5).model_dump()
+    with pytest.raises(ValidationError):
+        Evaluation(**{**event, "train_s": math.nan})
+
+
+def test_a_torn_last_line_is_dropped_wherever_it_was_torn(folder: RunFolder):
+    planned = folder.read().plan[0]
+    path = folder.path / planned.path() / "events.jsonl"
+    whole = path.read_bytes()
+    last = len(whole.splitlines(keepends=True)[-1])
+    for cut in range(1, last + 1):
+        path.write_bytes(whole[:-cut])
+        assert folder.read_events(planned) == make_events(10.0)[:2]
+
+
+def test_a_torn_line_elsewhere_names_file_and_line(folder: RunFolder):
+    planned = folder.read().plan[0]
+    path = folder.path / planned.path() / "events.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[0] + lines[1][:20] + b"\n" + lines[2])
+    with pytest.raises(BenchError, match=r"events\.jsonl, line 2"):
+        folder.read_events(planned)
+
+
+def test_a_repeated_evaluation_is_refused(folder: RunFolder):
+    planned = folder.read().plan[0]
+    folder.append_event(planned, make_event(2, 11.0, 0.5))
+    with pytest.raises(BenchError, match="line 4: evaluations are out of order"):
+        folder.read_events(planned)
+
+
+def test_a_trial_that_did_not_finish_begins_anew(tmp_path: Path):
+    folder = write_run(tmp_path / "run", OUTCOMES, unfinished=[0])
+    planned = folder.read().plan[0]
+    home = folder.begin_trial(planned)
+    folder.append_event(planned, make_event(0, 1.0, 0.5))
+    (home / "source").mkdir()
+    (home / "source/old.py").touch()
+    assert folder.begin_trial(planned) == home
+    assert list(home.iterdir()) == []
+    assert folder.read_events(planned) == []
+
+
+def test_a_finished_trial_does_not_begin_again(folder: RunFolder):
+    planned = folder.read().plan[0]
+    with pytest.raises(ValueError, match="is finished"):
+        folder.begin_trial(planned)
+    assert len(folder.read_events(planned)) == 3
+
+
+def test_an_interrupted_trial_is_made_again(tmp_path: Path):
+    folder = write_run(tmp_path / "run", OUTCOMES, unfinished=[0])
+    planned = folder.read().plan[0]
+    folder.begin_trial(planned)
+    folder.write_trial(make_trial(planned, "interrupted"))
+    assert planned.key() in folder.trials()
+    assert planned.key() not in folder.finished()
+    folder.begin_trial(planned)
+    assert planned.key() not in folder.trials()
+
+
+def test_a_trial_record_in_another_trials_place_is_refused(folder: RunFolder):
+    first, second = folder.read().plan
+    text = (folder.path / first.path() / "trial.json").read_text()
+    (folder.path / second.path() / "trial.json").write_text(text)
+    with pytest.raises(BenchError, match="record of gpt/adamw/study_0/trial_0"):
+        folder.trials()
+
+
+def test_extending_keeps_what_was_planned(folder: RunFolder):
+    longer = make_run({"gpt": {"adamw": [10.0, None, 3.0], "lion": [1.0]}})
+    folder.extend(longer)
+    assert folder.read() == longer
+    assert len(folder.finished()) == 2
+    with pytest.raises(ValueError, match="planned otherwise"):
+        folder.extend(make_run(OUTCOMES))
+
+
+# Broken and foreign folders.
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "Expecting property name"),
+        ("[]", "no record of bench"),
+        ('{"name": "npm"}', "no record of bench"),
+        ('{"schema": 2, "kind": "bench-run"}', "newer bench: schema 2, this reads 1"),
+        ('{"schema": 1, "kind": "other"}', "'kind': Input should be 'bench-run'"),
+        ('{"schema": 1, "kind": "bench-run"}', "key 'created' is missing"),
+        ("\udcff", "can't decode"),
+    ],
+)
+def test_a_foreign_run_json_is_named(folder: RunFolder, text: str, message: str):
+    (folder.path / "run.json").write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(BenchError, match=message) as caught:
+        folder.read()
+    assert "run.json" in caught.value.message
+    assert caught.value.exit_code == 2
+
+
+def test_an_unknown_key_offers_the_nearest(folder: RunFolder):
+    path = folder.path / "run.json"
+    table = json.loads(path.read_text())
+    table["comit"] = "abc"
+    path.write_text(json.dumps(table))
+    with pytest.raises(BenchError, match="unknown key 'comit'") as caught:
+        folder.read()
+    assert "commit" in caught.value.hint
+
+
+def test_a_folder_that_something_else_made_is_left_alone(tmp_path: Path):
+    (tmp_path / "thesis.tex").touch()
+    folder = RunFolder(tmp_path)
+    with pytest.raises(BenchError, match="something else made it"):
+        folder.create(make_run(OUTCOMES))
+    with pytest.raises(BenchError, match="something else made it"), folder.lock():
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_run_is_created_once(folder: RunFolder):
+    with pytest.raises(BenchError, match="holds a run already"):
+        folder.create(make_run(OUTCOMES))
+
+
+@pytest.mark.parametrize("below", ["file", "file/run"])
+def test_a_file_in_the_way_is_named(tmp_path: Path, below: str):
+    (tmp_path / "file").touch()
+    with pytest.raises(BenchError, match="file"), RunFolder(tmp_path / below).lock():
+        pass
+
+
+def test_reading_nothing_says_so(tmp_path: Path):
+    with pytest.raises(BenchError, match=r"holds no run\.json"):
+        RunFolder(tmp_path / "none").read()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only to root")
+def test_a_read_only_folder_is_named(tmp_path: Path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(BenchError, match="Permission denied"), RunFolder(tmp_path).lock():
+        pass
+
+
+def test_a_read_only_file_system_is_named():
+    folder = RunFolder(Path("/proc/bench-run"))
+    with pytest.raises(BenchError, match="cannot write /proc"), folder.lock():
+        pass
+
+
+# A full disk, and kills.
+
+
+def test_a_full_disk_keeps_the_old_file(tmp_path: Path):
+    write_atomically(tmp_path / "a.txt", "old")
+    with pytest.raises(BenchError, match="File too large") as caught:
+        _with_file_limit(lambda: write_atomically(tmp_path / "a.txt", "new" * 10_000))
+    assert "free some space" in caught.value.hint
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_full_disk_tears_no_event(folder: RunFolder):
+    planned = folder.read().plan[0]
+    size = (folder.path / planned.path() / "events.jsonl").stat().st_size
+    event = make_event(3, 11.0, 0.5)
+    with pytest.raises(BenchError, match="File too large"):
+        _with_file_limit(lambda: folder.append_event(planned, event), size + 50)
+    assert folder.read_events(planned) == make_events(10.0)
+    folder.append_event(planned, event)
+    assert folder.read_events(planned) == [*make_events(10.0), event]
+
+
+def _with_file_limit(action, limit: int = 100):
+    """Run with files limited in size, as on a disk with that much space left."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        action()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_reader_never_sees_part_of_a_file(tmp_path: Path):
+    """A process rewrites a file, is killed at some instant; the file is whole all along."""
+    path = tmp_path / "a.txt"
+    write_atomically(path, "0" * 100_000)
+    program = textwrap.dedent(
+        """
+        import itertools, pathlib, sys
+        from bench.files import write_atomically
+        for i in itertools.count():
+            write_atomically(pathlib.Path(sys.argv[1]), str(i % 10) * 100_000)
+        """
+    )
+    writer = subprocess.Popen([sys.executable, "-c", program, str(path)])
+    try:
+        seen = set()
+        while len(seen) < 4:
+            text = path.read_text()
+            assert text == text[0] * 100_000
+            seen.add(text[0])
+    finally:
+        writer.kill()
+        writer.wait()
+    text = path.read_text()
+    assert text == text[0] * 100_000
+
+
+# The lock.
+
+
+def _hold_lock(path: Path, ready, release) -> None:
+    with RunFolder(path).lock():
+        ready.set()
+        release.wait(60)
+
+
+def test_a_second_writer_is_refused_until_the_first_ends(folder: RunFolder):
+    context = multiprocessing.get_context("spawn")
+    ready, release = context.Event(), context.Event()
+    holder = context.Process(target=_hold_lock, args=(folder.path, ready, release))
+    holder.start()
+    try:
+        assert ready.wait(60)
+        assert folder.is_locked()
+        with pytest.raises(BenchError, match="another bench run is writing"), folder.lock():
+            pass
+        assert folder.read()  # reading needs no lock
+    finally:
+        holder.kill()
+        holder.join()
+    assert not folder.is_locked()  # a killed holder holds nothing
+    with folder.lock():
+        assert folder.is_locked()
