@@ -1,0 +1,81 @@
+"""bench check: does a submission or a workload keep its side of the contract?"""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from bench.conformance.finding import Finding
+    from bench.folders import Kind
+
+
+def check(
+    plugins: Annotated[list[str], typer.Argument(metavar="PATH|NAME…", help="What to check.")],
+    workload: Annotated[
+        list[str] | None,
+        typer.Option("-w", "--workload", help="Check on these only.", show_default="all"),
+    ] = None,
+    path: Annotated[list[Path] | None, typer.Option(help="More places of plug-ins.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print an array of findings.")] = False,
+) -> None:
+    """Try submissions and workloads for a few steps, at the smoke scale. Exits with 2 on a ✗.
+
+    [bold]bench check submissions/mine[/bold]  (on every workload)
+
+    [bold]bench check nadamw muon -w gpt[/bold]
+
+    [bold]bench check workloads/mine[/bold]
+    """
+    from bench.folders import find_folder, find_folders
+
+    paths = path or []
+    located = [_locate(plugin, paths) for plugin in plugins]
+    names = workload or list(find_folders("workloads", paths))
+    workloads = {name: find_folder("workloads", name, paths) for name in names}
+    findings = [finding for kind, folder in located for finding in _check(kind, folder, workloads)]
+    _print(findings, as_json)
+    if not all(finding.passed for finding in findings):
+        raise typer.Exit(2)
+
+
+def _locate(plugin: str, paths: list[Path]) -> tuple["Kind", Path]:
+    from bench.errors import BenchError, nearest
+    from bench.folders import MANIFEST, find_folders
+
+    folder = Path(plugin)
+    for kind, manifest in MANIFEST.items():
+        if (folder / manifest).is_file():
+            return kind, folder.resolve()
+    if folder.is_dir() or len(folder.parts) > 1:
+        manifests = " or ".join(MANIFEST.values())
+        raise BenchError(f"{plugin} holds no {manifests}", "give a plug-in's folder, or its name")
+    known = {kind: find_folders(kind, paths) for kind in MANIFEST}
+    for kind, folders in known.items():
+        if plugin in folders:
+            return kind, folders[plugin]
+    names = [name for folders in known.values() for name in folders]
+    raise BenchError(f"unknown submission or workload '{plugin}'", nearest(plugin, names))
+
+
+def _check(kind: "Kind", folder: Path, workloads: dict[str, Path]) -> list["Finding"]:
+    if kind == "workloads":
+        from bench.conformance.workloads import check_workload
+
+        return check_workload(folder)
+    from bench.conformance.submissions import check_submission
+
+    return check_submission(folder, workloads)
+
+
+def _print(findings: list["Finding"], as_json: bool) -> None:
+    if not as_json:
+        from bench.report.checks import print_checks
+
+        print_checks(findings)
+        return
+    from dataclasses import asdict
+
+    rows = [asdict(finding) | {"passed": finding.passed} for finding in findings]
+    typer.echo(json.dumps(rows, indent=2))

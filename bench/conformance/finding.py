@@ -1,0 +1,66 @@
+"""The outcome of one check."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from bench.errors import BenchError
+
+Subject = TypeVar("Subject")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found.
+
+    Attributes:
+        name: of the plug-in.
+        workload: that it was checked on; of a workload, itself.
+        check: what was asked.
+        reason: why it failed; None where it passed.
+    """
+
+    name: str
+    workload: str
+    check: str
+    reason: str | None
+
+    @property
+    def passed(self) -> bool:
+        """Whether the check was met."""
+        return self.reason is None
+
+
+class CheckError(Exception):
+    """A check was not met; the message says what was found instead."""
+
+
+def run_check(check: Callable[[], object]) -> str | None:
+    """Return None if a check is met, else why not."""
+    try:
+        check()
+    except CheckError as failure:
+        return str(failure)
+    except BenchError as error:
+        return f"{error.message} ({error.hint})"
+    except Exception as error:  # noqa: BLE001 - whatever a plug-in raises is what was found
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def run_checks(
+    checks: Mapping[str, Callable[[Subject], None]], subject: Subject
+) -> dict[str, str | None]:
+    """Return the reason of each check that was not met, None of each that was."""
+    return {name: run_check(partial(check, subject)) for name, check in checks.items()}
+
+
+def demand(condition: bool, reason: str) -> None:
+    """Let a check fail unless a condition holds.
+
+    Raises:
+        CheckError: with the reason.
+    """
+    if not condition:
+        raise CheckError(reason)

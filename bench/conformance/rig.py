@@ -1,0 +1,121 @@
+"""A place to try a plug-in: a few steps of a trial, in this process and without a referee."""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.budget import Budget
+from bench.clock import SystemClock
+from bench.config import Hparams
+from bench.data.preparation import prepare
+from bench.data.split import load_split
+from bench.loading import load_submission
+from bench.submission import Submission
+from bench.task import Task
+from bench.training_data import TrainingData
+from bench.workload import Split, Workload, load_workload
+
+SCALE = "smoke"
+SEED = 0
+SECONDS = 600.0
+
+
+@contextmanager
+def repeatable() -> Iterator[None]:
+    """Make PyTorch deterministic as a trainer does, and leave no trace of it."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+def open_workload(folder: Path) -> Workload:
+    """Import a workload at the smoke scale, and prepare its data if need be."""
+    workload = load_workload(folder, SCALE)
+    prepare(workload.scale.data)
+    return workload
+
+
+class Attempt:
+    """A submission at work on a fresh model."""
+
+    def __init__(self, task: Task, submission: Submission) -> None:
+        self.task = task
+        self.submission = submission
+        self._batches: Iterator[Any] | None = None
+
+    def train(self, steps: int) -> list[Tensor]:
+        """Make steps, and return what each returned."""
+        self.task.model.train()
+        self._batches = self._batches or self.submission.batches()
+        return [self.submission.step(next(self._batches)) for _ in range(steps)]
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return copies of the trainable tensors."""
+        return {p.name: p.tensor.detach().clone() for p in self.task.parameters}
+
+    def save(self) -> bytes:
+        """Return the whole state as a checkpoint's file."""
+        file = io.BytesIO()
+        state = {
+            "model": self.task.model.state_dict(),
+            "submission": self.submission.state_dict(),
+            "data": self.task.data.state_dict(),
+            "rng": torch.get_rng_state(),
+            "task_rng": self.task.rng.get_state(),
+        }
+        torch.save(state, file)
+        return file.getvalue()
+
+    def restore(self, saved: bytes) -> None:
+        """Go on from a checkpoint; it may hold plain containers, numbers and tensors only."""
+        state = torch.load(io.BytesIO(saved), weights_only=True)
+        self.task.model.load_state_dict(state["model"])
+        self.submission.load_state_dict(state["submission"])
+        self.task.data.load_state_dict(state["data"])
+        torch.set_rng_state(state["rng"])
+        self.task.rng.set_state(state["task_rng"])
+
+
+@dataclass(frozen=True)
+class Rig:
+    """One submission on one workload, as often as wanted.
+
+    Attributes:
+        folder: of the submission.
+        workload: at the smoke scale.
+        split: its training data.
+    """
+
+    folder: Path
+    workload: Workload
+    split: Split
+
+    @classmethod
+    def open(cls, folder: Path, workload_folder: Path) -> "Rig":
+        """Load what a submission is tried on."""
+        workload = open_workload(workload_folder)
+        return cls(folder, workload, load_split(workload.scale.data, "train"))
+
+    def start(self, hparams: Hparams | None = None) -> Attempt:
+        """Build model and submission afresh, always alike.
+
+        Args:
+            hparams: instead of the defaults.
+        """
+        torch.manual_seed(SEED)
+        scale = self.workload.scale
+        budget = Budget(scale.budget_steps * scale.batch_size, SECONDS, SystemClock())
+        data = TrainingData(self.workload, self.split, SEED)
+        model = self.workload.build_model().train()
+        task = Task(self.workload, model, data, budget, SEED)
+        return Attempt(task, load_submission(self.folder, task, hparams or {}))

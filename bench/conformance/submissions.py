@@ -1,0 +1,153 @@
+"""The checks of a submission, each on the smoke scale of a workload."""
+
+from collections.abc import Iterator
+from functools import partial
+from itertools import islice, product
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from bench.config import Dimension, Hparams, Scalar
+from bench.conformance.finding import Finding, demand, run_check, run_checks
+from bench.conformance.rig import Attempt, Rig, repeatable
+from bench.manifests import read_submission
+
+MOST_CORNERS = 32
+
+
+def check_submission(folder: Path, workloads: dict[str, Path]) -> list[Finding]:
+    """Run every check of a submission on every workload.
+
+    Args:
+        folder: of the submission.
+        workloads: folders by name.
+    """
+    unreadable = run_check(lambda: read_submission(folder))
+    if unreadable:
+        return [Finding(folder.name, name, "is configured", unreadable) for name in workloads]
+    with repeatable():
+        return [
+            Finding(folder.name, name, check, reason)
+            for name, workload in workloads.items()
+            for check, reason in _check_on(folder, workload).items()
+        ]
+
+
+def _check_on(folder: Path, workload: Path) -> dict[str, str | None]:
+    rigs: list[Rig] = []
+    unopened = run_check(lambda: rigs.append(Rig.open(folder, workload)))
+    if unopened:
+        return {"workload opens": unopened}
+    rig = rigs[0]
+    unbuilt = run_check(rig.start)
+    # Whatever else is asked of a submission that cannot be built fails for the same reason.
+    return {"is built": unbuilt} | ({} if unbuilt else run_checks(CHECKS, rig))
+
+
+def _trains(rig: Rig) -> None:
+    """Two steps return finite scalars, and change finite weights."""
+    attempt = rig.start()
+    before = attempt.weights()
+    for loss in attempt.train(2):
+        demand(isinstance(loss, Tensor), f"step returned {type(loss).__name__}, not a tensor")
+        demand(loss.shape == (), f"step returned shape {tuple(loss.shape)}, not ()")
+        demand(bool(loss.isfinite()), f"step returned a loss of {loss.item()}")
+        demand(not loss.requires_grad, "step returned a loss with its graph: detach it")
+    after = attempt.weights()
+    _demand_finite(after)
+    changed = any(not torch.equal(before[name], after[name]) for name in before)
+    demand(changed, "two steps changed no weight")
+
+
+def _leaves_no_trace(rig: Rig) -> None:
+    """`eval_weights` gives finite weights, puts the training weights back, and may come again."""
+    attempt = rig.start()
+    attempt.train(2)
+    before = attempt.weights()
+    with attempt.submission.eval_weights():
+        _demand_finite(attempt.weights())
+    _demand_equal(before, attempt.weights(), "eval_weights did not put back")
+    attempt.train(1)
+    with attempt.submission.eval_weights():
+        _demand_finite(attempt.weights())
+
+
+def _goes_on(rig: Rig) -> None:
+    """Two steps, a checkpoint in a new object, and two steps more equal four steps."""
+    straight = rig.start()
+    expected = straight.train(4)[2:]
+    first = rig.start()
+    first.train(2)
+    saved = first.save()
+    second = rig.start()
+    second.restore(saved)
+    _demand_same_losses(expected, second.train(2), "after a checkpoint")
+    _demand_equal(straight.weights(), second.weights(), "a checkpoint lost what moves")
+
+
+def _repeats(rig: Rig) -> None:
+    """The same seed gives the same losses and weights."""
+    one, other = rig.start(), rig.start()
+    # One after the other: both draw from the global generator.
+    expected = _train_from_seed(one)
+    _demand_same_losses(expected, _train_from_seed(other), "at the second try")
+    _demand_equal(one.weights(), other.weights(), "two tries with one seed differ in")
+
+
+def _spans_its_space(rig: Rig) -> None:
+    """It can be built at the corners of its search space."""
+    space = read_submission(rig.folder).search_space
+    for hparams in islice(corners(space), MOST_CORNERS):
+        reason = run_check(partial(rig.start, hparams))
+        text = ", ".join(f"{name} = {value}" for name, value in hparams.items())
+        demand(reason is None, f"at {text}: {reason}")
+
+
+CHECKS = {
+    "two steps": _trains,
+    "eval_weights": _leaves_no_trace,
+    "checkpoint": _goes_on,
+    "same seed, same losses": _repeats,
+    "search space": _spans_its_space,
+}
+
+
+def corners(space: dict[str, Dimension]) -> Iterator[Hparams]:
+    """Yield the combinations of the ends of a search space: all lows, all highs, then the rest."""
+    ends = {name: _ends(dimension) for name, dimension in space.items()}
+    extremes = [{name: values[at] for name, values in ends.items()} for at in (0, -1)]
+    yield from extremes
+    for values in product(*ends.values()):
+        corner = dict(zip(ends, values, strict=True))
+        if corner not in extremes:
+            yield corner
+
+
+def _ends(dimension: Dimension) -> list[Scalar]:
+    if dimension.choices is not None:
+        return dimension.choices
+    ends = [dimension.low, dimension.high]
+    return [int(end) if dimension.integer else end for end in ends if end is not None]
+
+
+def _train_from_seed(attempt: Attempt) -> list[Tensor]:
+    torch.manual_seed(0)
+    return attempt.train(3)
+
+
+def _demand_finite(weights: dict[str, Tensor]) -> None:
+    broken = [name for name, tensor in weights.items() if not tensor.isfinite().all()]
+    demand(not broken, f"not finite: {', '.join(broken)}")
+
+
+def _demand_equal(expected: dict[str, Tensor], found: dict[str, Tensor], what: str) -> None:
+    changed = [name for name in expected if not torch.equal(expected[name], found[name])]
+    demand(not changed, f"{what} {', '.join(changed)}")
+
+
+def _demand_same_losses(expected: list[Tensor], found: list[Tensor], when: str) -> None:
+    pairs = zip(expected, found, strict=True)
+    for step, (one, other) in enumerate(pairs):
+        same = torch.equal(one, other)
+        demand(same, f"step {step} {when} has loss {other.item():.9g}, not {one.item():.9g}")

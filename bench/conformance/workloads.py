@@ -1,0 +1,95 @@
+"""The checks of a workload, at its smoke scale."""
+
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from bench.conformance.finding import Finding, demand, run_check, run_checks
+from bench.conformance.rig import SEED, open_workload, repeatable
+from bench.data.split import load_split
+from bench.task import list_parameters
+from bench.workload import Batch, Workload
+
+EVALUATION_TOLERANCE = 1e-5
+"""Relative: sums of float32 in another order."""
+
+
+def check_workload(folder: Path) -> list[Finding]:
+    """Run every check of a workload."""
+    opened: list[Workload] = []
+    with repeatable():
+        unopened = run_check(lambda: opened.append(open_workload(folder)))
+        reasons = {"is built": unopened} | (run_checks(CHECKS, opened[0]) if opened else {})
+    return [Finding(folder.name, folder.name, check, why) for check, why in reasons.items()]
+
+
+def _assigns_roles(workload: Workload) -> None:
+    """The model is drawn from the seed, and its head is found."""
+    model, again = _model(workload), _model(workload)
+    state = again.state_dict()
+    differing = [key for key, value in model.state_dict().items() if not value.equal(state[key])]
+    demand(not differing, f"two models from one seed differ in {', '.join(differing)}")
+    parameters = list_parameters(model)
+    demand(bool(parameters), "the model has no trainable parameter")
+    demand(any(p.role == "head" for p in parameters), "no parameter lies under `head`")
+
+
+def _makes_batches(workload: Workload) -> None:
+    """A batch follows its ids and its generator alone, and loss and gradients are finite."""
+    model, batch = _model(workload), _batch(workload, global_seed=1)
+    _demand_same_batch(batch, _batch(workload, global_seed=2))
+    losses = workload.example_losses(workload.forward(model, batch), batch)
+    demand(losses.shape == (len(batch),), f"example_losses gave shape {tuple(losses.shape)}")
+    demand(bool(losses.isfinite().all()), "a loss is not finite")
+    losses.mean().backward()  # type: ignore[no-untyped-call]
+    for parameter in list_parameters(model):
+        gradient = parameter.tensor.grad
+        demand(gradient is not None, f"{parameter.name} has no gradient")
+        demand(gradient is not None and bool(gradient.isfinite().all()), f"{parameter.name}: NaN")
+
+
+def _evaluates_alike(workload: Workload) -> None:
+    """The metric is one number over the whole split, whatever the batch size."""
+    split = load_split(workload.scale.data, "validation")
+    model = _model(workload).eval()
+    size = workload.scale.eval_batch_size
+    metrics = []
+    for eval_batch_size in (size, max(1, size // 2 - 1)):
+        scale = workload.scale.model_copy(update={"eval_batch_size": eval_batch_size})
+        with torch.inference_mode():
+            metrics.append(type(workload)(workload.config, scale).evaluate(model, split))
+    demand(all(map(math.isfinite, metrics)), f"the metric is {metrics}")
+    alike = math.isclose(*metrics, rel_tol=EVALUATION_TOLERANCE)
+    demand(alike, f"the metric depends on the batch size: {metrics[0]} and {metrics[1]}")
+
+
+CHECKS = {
+    "model and roles": _assigns_roles,
+    "batches and loss": _makes_batches,
+    "evaluation": _evaluates_alike,
+}
+
+
+def _model(workload: Workload) -> nn.Module:
+    torch.manual_seed(SEED)
+    return workload.build_model()
+
+
+def _batch(workload: Workload, global_seed: int) -> Batch:
+    torch.manual_seed(global_seed)
+    split = load_split(workload.scale.data, "train")
+    ids = torch.arange(workload.scale.batch_size) % workload.count_examples(split)
+    return workload.make_batch(split, ids, torch.Generator().manual_seed(SEED))
+
+
+def _demand_same_batch(one: Batch, other: Batch) -> None:
+    pairs: list[tuple[Tensor, Tensor]] = [
+        (one.ids, other.ids),
+        (one.targets, other.targets),
+        *zip(one.inputs, other.inputs, strict=True),
+    ]
+    for a, b in pairs:
+        demand(torch.equal(a, b), "make_batch draws from elsewhere than its generator")
+        demand(len(a) == len(one), f"a tensor of the batch has {len(a)} rows, not {len(one)}")

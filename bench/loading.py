@@ -1,0 +1,115 @@
+"""From a submission's folder to the object that trains."""
+
+import importlib.util
+import inspect
+import traceback
+from pathlib import Path
+from types import ModuleType
+
+from bench.config import Hparams, SubmissionConfig
+from bench.errors import BenchError, nearest
+from bench.folders import import_module
+from bench.manifests import read_submission
+from bench.recipe import Recipe, RecipeSubmission
+from bench.submission import Submission
+from bench.task import Task
+
+
+def load_submission(folder: Path, task: Task, hparams: Hparams) -> Submission:
+    """Build the submission of a folder for a task.
+
+    submission.py may define a class derived from `Submission`, or `configure(task, hparams)`;
+    without either, the `[recipe]` of submission.toml says it all.
+
+    Args:
+        folder: holds submission.toml.
+        task: what it is handed.
+        hparams: of this trial; those left out are taken from `[defaults]`.
+
+    Raises:
+        BenchError: if the folder does not amount to a submission that fits the task.
+    """
+    config = read_submission(folder)
+    _check_requirements(config)
+    values = config.defaults | hparams
+    path = folder / "submission.py"
+    module = _import(folder, config.name) if path.is_file() else None
+    if module and not config.recipe:
+        _check_hparams(config, hparams)
+    if module and (kind := _find_class(module, path)):
+        return kind(task, values)
+    if module and hasattr(module, "configure"):
+        return _as_submission(module.configure(task, values), task, values, path)
+    if config.recipe:
+        recipe = Recipe.from_config(config.recipe, task, values, folder)
+        return RecipeSubmission(task, values, recipe)
+    raise BenchError(
+        f"submission '{config.name}' defines nothing to train with",
+        "write [recipe] in submission.toml, or configure or a Submission in submission.py",
+    )
+
+
+def _check_requirements(config: SubmissionConfig) -> None:
+    for package in config.requires:
+        if importlib.util.find_spec(package) is None:
+            message = f"submission '{config.name}' needs the package '{package}'"
+            raise BenchError(message, f"pip install {package.replace('_', '-')}")
+
+
+def _check_hparams(config: SubmissionConfig, hparams: Hparams) -> None:
+    """Code that ignores a mistyped hyperparameter would not complain; a recipe does."""
+    known = {*config.defaults, *config.search_space}
+    for name in hparams:
+        if name not in known:
+            message = f"submission '{config.name}' knows no hyperparameter '{name}'"
+            raise BenchError(message, nearest(name, known))
+
+
+def _import(folder: Path, name: str) -> ModuleType:
+    try:
+        return import_module(folder, "submission")
+    except Exception as error:
+        message = f"submission '{name}' does not import: {type(error).__name__}: {error}"
+        raise BenchError(message.splitlines()[0], f"mend {_place(error, folder)}") from error
+
+
+def _place(error: Exception, folder: Path) -> str:
+    """Return the last line of the folder's own code that an error came through."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if Path(frame.filename).is_relative_to(folder)]
+    return f"{own[-1].filename}:{own[-1].lineno}" if own else str(folder / "submission.py")
+
+
+def _find_class(module: ModuleType, path: Path) -> type[Submission] | None:
+    found = [
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value)
+        and issubclass(value, Submission)
+        and value.__module__ == module.__name__
+    ]
+    if not found:
+        return None
+    if len(found) > 1:
+        named = [kind for kind in found if kind.__name__ == "Submission"]
+        names = ", ".join(sorted(kind.__name__ for kind in found))
+        if len(named) != 1:
+            message = f"{path} defines several submissions: {names}"
+            raise BenchError(message, "keep one, or name it Submission")
+        found = named
+    kind: type[Submission] = found[0]
+    if kind.step is Submission.step:
+        message = f"{path}: {kind.__name__} defines no step(batch)"
+        raise BenchError(message, "define it: one update, returning the training loss")
+    return kind
+
+
+def _as_submission(made: object, task: Task, hparams: Hparams, path: Path) -> Submission:
+    if isinstance(made, Recipe):
+        return RecipeSubmission(task, hparams, made)
+    if isinstance(made, Submission):
+        return made
+    message = f"{path}: configure returned {type(made).__name__}"
+    raise BenchError(message, "return a Recipe or a Submission")

@@ -1,0 +1,87 @@
+"""The training split as a submission sees it: by stable id, or in the trial's own order."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from bench.data.order import ExampleOrder
+from bench.seeds import derive_seed
+from bench.workload import Batch, Split, Workload
+
+
+class TrainingData:
+    """Delivers training batches and counts them; whatever is delivered is charged as seen.
+
+    Order and augmentation depend on the trial's seed and the position alone, never on global
+    random state, so a trial goes on exactly from any position.
+
+    Args:
+        workload: makes batches of ids.
+        split: the decoded training split.
+        seed: of the trial.
+
+    Attributes:
+        count: examples in the split; their ids are 0 … count-1.
+        delivered: examples handed out so far, repeats included.
+        position: examples handed out so far by `loader`.
+    """
+
+    def __init__(self, workload: Workload, split: Split, seed: int) -> None:
+        self.count = workload.count_examples(split)
+        self.delivered = 0
+        self.position = 0
+        self._workload = workload
+        self._split = split
+        self._seed = seed
+        self._order = ExampleOrder(seed, workload.config.name, self.count)
+
+    def __len__(self) -> int:
+        """Return the number of examples in the split."""
+        return self.count
+
+    @property
+    def tokens(self) -> int:
+        """Tokens handed out so far; an image counts as one."""
+        return self.delivered * self._workload.tokens_per_example
+
+    def loader(self, batch_size: int) -> Iterator[Batch]:
+        """Yield batches in shuffled order without end.
+
+        Every loader goes on from the same `position`, so two of them share the examples.
+
+        Args:
+            batch_size: examples in each batch.
+        """
+        while True:
+            position, self.position = self.position, self.position + batch_size
+            yield self._deliver(self._order.ids(position, batch_size), "loader", position)
+
+    def batch(self, ids: Tensor) -> Batch:
+        """Return the batch of the chosen examples, augmented afresh.
+
+        Args:
+            ids: (B,) int64, each in 0 … count-1, in any order, repeats allowed.
+
+        Raises:
+            IndexError: if an id is none of the split's.
+        """
+        if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < self.count:
+            raise IndexError(f"example ids must lie in 0 … {self.count - 1}")
+        return self._deliver(ids, "batch", self.delivered)
+
+    def _deliver(self, ids: Tensor, origin: str, position: int) -> Batch:
+        name = self._workload.config.name
+        seed = derive_seed(self._seed, name, "augment", origin, position)
+        self.delivered += len(ids)
+        rng = torch.Generator().manual_seed(seed)
+        return self._workload.make_batch(self._split, ids, rng)
+
+    def state_dict(self) -> dict[str, int]:
+        """Return where delivery stands."""
+        return {"delivered": self.delivered, "position": self.position}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on delivering from a state that `state_dict` gave."""
+        self.delivered = state["delivered"]
+        self.position = state["position"]

@@ -1,0 +1,207 @@
+import re
+from copy import deepcopy
+
+import pytest
+import torch
+from tiny import make_task
+
+from bench.config import RecipeConfig
+from bench.errors import BenchError
+from bench.optimizers import find_optimizer, uncovered
+from bench.recipe import Recipe, RecipeSubmission
+
+ADAMW = RecipeConfig(optimizer="torch:AdamW")
+SGD = RecipeConfig(optimizer="torch:SGD", options={"momentum": 0.9})
+SCHEDULE_FREE = RecipeConfig(optimizer="schedulefree:AdamWScheduleFree", bn_batches=2)
+
+
+def submit(config: RecipeConfig, **hparams) -> RecipeSubmission:
+    task = make_task()
+    return RecipeSubmission(task, hparams, Recipe.from_config(config, task, hparams))
+
+
+def weights(submission: RecipeSubmission) -> dict[str, torch.Tensor]:
+    return {p.name: p.tensor.detach().clone() for p in submission.task.parameters}
+
+
+def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_the_step_is_the_one_that_people_write_by_hand():
+    config = SGD.model_copy(update={"schedule": "linear", "clip_norm": 0.1})
+    submission, task = submit(config, lr=0.5), make_task()
+    optimizer = torch.optim.SGD(task.model.parameters(), lr=0.5, momentum=0.9)
+    batches, loader = submission.batches(), task.data.loader(8)
+    for step in range(5):
+        found = submission.step(next(batches))
+        for group in optimizer.param_groups:
+            group["lr"] = 0.5 * (1 - step / 40)
+        optimizer.zero_grad()
+        loss = task.loss(next(loader))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(task.model.parameters(), 0.1)
+        optimizer.step()
+        assert torch.equal(found, loss.detach())
+        assert not found.requires_grad
+    expected = {name: tensor.detach() for name, tensor in task.model.named_parameters()}
+    assert equal(expected, weights(submission))
+
+
+def test_hyperparameters_set_the_recipe_or_the_optimizer():
+    recipe = submit(
+        ADAMW.model_copy(update={"schedule": "warmup_linear"}),
+        lr=0.01,
+        beta2=0.95,
+        weight_decay=0.2,
+        eps=1e-6,
+        warmup=0.5,
+        batch_size=4,
+        clip_norm=2.0,
+    ).recipe
+    group = recipe.optimizers[0].param_groups[0]
+    assert (group["lr"], group["betas"], group["eps"]) == (0.01, (0.9, 0.95), 1e-6)
+    assert (recipe.batch_size, recipe.clip_norm) == (4, 2.0)
+    # 320 examples in batches of 4 are 80 steps, half of them warm-up.
+    assert [recipe.schedule(step) for step in (0, 39, 60, 80)] == [1 / 40, 1.0, 0.5, 0.0]
+
+
+def test_the_batch_size_of_the_recipe_reaches_the_loader():
+    assert len(next(submit(ADAMW, batch_size=4).batches())) == 4
+    assert len(next(submit(ADAMW).batches())) == 8
+
+
+@pytest.mark.parametrize("given", [{"weight_decay": 0.2}, {}])
+def test_weight_decay_falls_on_the_roles_it_is_meant_for(given):
+    submission = submit(ADAMW, **given)
+    decay = {
+        id(tensor): group["weight_decay"]
+        for group in submission.recipe.optimizers[0].param_groups
+        for tensor in group["params"]
+    }
+    for parameter in submission.task.parameters:
+        spared = parameter.role in {"norm", "bias"}
+        expected = 0.0 if spared else given.get("weight_decay", 0.01)
+        assert decay[id(parameter.tensor)] == expected, parameter.name
+
+
+def test_options_in_lists_become_tuples():
+    config = ADAMW.model_copy(update={"options": {"betas": [0.5, 0.6]}})
+    assert submit(config, beta1=0.7).recipe.optimizers[0].defaults["betas"] == (0.7, 0.6)
+
+
+@pytest.mark.parametrize(
+    ("config", "hparams", "message", "hint"),
+    [
+        (ADAMW, {"weight_decy": 0.1}, "AdamW takes no 'weight_decy'", "'weight_decay'"),
+        (ADAMW, {"warmpu": 0.1}, "AdamW takes no 'warmpu'", "'warmup'"),
+        (SGD, {"beta1": 0.9}, "SGD takes no 'beta1'", "known|did you mean"),
+        (ADAMW, {"lr": -1.0}, "AdamW refuses its options: Invalid learning rate", "mend"),
+        (ADAMW, {"warmup": 1.5}, "'warmup': Input should be less than 1", "mend"),
+    ],
+)
+def test_values_that_do_not_fit_are_named(config, hparams, message, hint):
+    with pytest.raises(BenchError, match=message) as caught:
+        submit(config, **hparams)
+    assert re.search(hint, caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message", "hint"),
+    [
+        ("torch:AdamX", "torch has no optimizer 'AdamX'", "did you mean 'Adam"),
+        ("torch:Any", "torch has no optimizer 'Any'", ""),
+        ("AdamW", "names no origin", "torch:Class"),
+        ("no_such_pkg:Adam", "needs the package 'no_such_pkg'", "pip install no-such-pkg"),
+        ("file:Own", "no folder", "folder"),
+    ],
+)
+def test_optimizers_that_do_not_exist_are_named(spec, message, hint):
+    with pytest.raises(BenchError, match=message) as caught:
+        find_optimizer(spec)
+    assert hint in caught.value.hint
+
+
+def test_a_missed_parameter_is_named():
+    task = make_task()
+    *most, last = (parameter.tensor for parameter in task.parameters)
+    recipe = Recipe(optimizers=[torch.optim.SGD(most, lr=0.1)])
+    with pytest.raises(BenchError, match=r"exactly once: head\.bias \(missed\)$"):
+        RecipeSubmission(task, {}, recipe)
+    both = [torch.optim.SGD([*most, last], lr=0.1), torch.optim.SGD([last], lr=0.1)]
+    with pytest.raises(BenchError, match=r"exactly once: head\.bias \(more than once\)$"):
+        RecipeSubmission(task, {}, Recipe(optimizers=both))
+
+
+def test_views_and_slices_cover_but_copies_do_not():
+    parameters = make_task().parameters
+    tensors = {parameter.name: parameter.tensor for parameter in parameters}
+    kernel, hidden = tensors.pop("conv.weight"), tensors.pop("hidden.weight")
+    others = torch.optim.SGD(tensors.values(), lr=0.1)
+    views = [kernel.detach().flatten(1), *hidden.detach().split(2)]
+    assert uncovered(parameters, [others, torch.optim.SGD(views, lr=0.1)]) == {}
+    some = torch.optim.SGD([kernel.detach().flatten(1).clone(), *views[1:3]], lr=0.1)
+    missed = {"conv.weight": "missed", "hidden.weight": "missed"}
+    assert uncovered(parameters, [others, some]) == missed
+
+
+def test_schedule_free_weights_are_judged_with_statistics_of_their_own():
+    submission = submit(SCHEDULE_FREE, lr=0.05, beta1=0.8)
+    task, batches = submission.task, submission.batches()
+    for _ in range(4):
+        submission.step(next(batches))
+    training, delivered = weights(submission), task.data.delivered
+    state = submission.recipe.optimizers[0].state
+    # y = beta1 x + (1 - beta1) z, Defazio et al. 2024, equation 4.
+    averaged = {
+        p.name: (p.tensor.detach() - 0.2 * state[p.tensor]["z"]) / 0.8 for p in task.parameters
+    }
+    statistics = task.model.norm.running_mean.clone()
+    with submission.eval_weights():
+        judged = weights(submission)
+        assert not torch.equal(task.model.norm.running_mean, statistics)
+    for name, tensor in averaged.items():
+        assert torch.allclose(judged[name], tensor, atol=1e-6)
+    assert not equal(judged, training)
+    assert equal(training, weights(submission))
+    assert torch.equal(task.model.norm.running_mean, statistics)
+    assert task.data.delivered == delivered + 2 * 8
+    submission.step(next(batches))
+
+
+def test_evaluation_of_a_plain_optimizer_touches_nothing():
+    submission = submit(SGD, lr=0.1)
+    submission.step(next(submission.batches()))
+    before, delivered = weights(submission), submission.task.data.delivered
+    with submission.eval_weights():
+        assert equal(before, weights(submission))
+    assert submission.task.data.delivered == delivered
+
+
+def test_training_does_not_depend_on_how_often_it_is_judged():
+    config = SCHEDULE_FREE.model_copy(update={"bn_batches": 0})
+    often, never = submit(config, lr=0.05), submit(config, lr=0.05)
+    for one, other in zip(_batches(often, 6), _batches(never, 6), strict=True):
+        with often.eval_weights():
+            pass
+        assert torch.equal(often.step(one), never.step(other))
+    assert equal(weights(often), weights(never))
+
+
+def _batches(submission: RecipeSubmission, count: int):
+    batches = submission.batches()
+    return [next(batches) for _ in range(count)]
+
+
+def test_a_loaded_state_goes_on_with_the_schedule_at_its_base_rate():
+    config = ADAMW.model_copy(update={"schedule": "cosine"})
+    first, second = submit(config, lr=0.1), submit(config, lr=0.1)
+    for batch in _batches(first, 3):
+        first.step(batch)
+    second.load_state_dict(deepcopy(first.state_dict()))
+    second.task.model.load_state_dict(first.task.model.state_dict())
+    batch = next(first.batches())
+    assert torch.equal(first.step(batch), second.step(batch))
+    assert equal(weights(first), weights(second))
+    lrs = [s.recipe.optimizers[0].param_groups[0]["lr"] for s in (first, second)]
+    assert lrs[0] == lrs[1] == pytest.approx(0.1 * first.recipe.schedule(3))

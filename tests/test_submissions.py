@@ -1,0 +1,201 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny import make_task
+from torch import nn
+
+from bench.conformance.submissions import check_submission
+from bench.errors import BenchError
+from bench.folders import import_module
+from bench.loading import load_submission
+from bench.manifests import read_submission
+from bench.recipe import RecipeSubmission
+from bench.scaffold import scaffold
+
+ROOT = Path(__file__).parents[1] / "submissions"
+NAMES = ["adamw", "lion", "muon", "nadamw", "schedule_free_adamw", "sgd_nesterov"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+def reference(name: str) -> RecipeSubmission:
+    submission = load_submission(ROOT / name, make_task(), {})
+    assert isinstance(submission, RecipeSubmission)
+    return submission
+
+
+def write(folder: Path, code: str | None = None, toml: str = "") -> Path:
+    folder.mkdir()
+    manifest = f'name = "{folder.name}"\ntitle = "t"\nsource = "s"\n{toml}'
+    (folder / "submission.toml").write_text(manifest)
+    if code is not None:
+        (folder / "submission.py").write_text(code)
+    return folder
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_references_keep_the_contract(name, tmp_path):
+    workload = scaffold("workloads", "mlp", tmp_path)
+    findings = check_submission(ROOT / name, {"mlp": workload})
+    assert [finding for finding in findings if not finding.passed] == []
+    assert len(findings) == 6
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_references_learn_on_batch_norm_too(name):
+    submission = reference(name)
+    batch = next(submission.batches())
+    losses = [submission.step(batch).item() for _ in range(30)]
+    assert losses[-1] < losses[0] - 0.02
+    with submission.eval_weights(), torch.no_grad():
+        assert submission.task.loss(batch).isfinite()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_defaults_lie_within_the_search_space(name):
+    config = read_submission(ROOT / name)
+    for key, dimension in config.search_space.items():
+        assert dimension.low < config.defaults[key] < dimension.high, key
+
+
+def test_lion_follows_its_paper():
+    lion = import_module(ROOT / "lion", "submission").Lion
+    rng = np.random.default_rng(0)
+    weight = nn.Parameter(torch.tensor(rng.normal(size=(3, 4))))
+    expected, momentum = weight.detach().numpy().copy(), np.zeros((3, 4))
+    optimizer = lion([weight], lr=0.01, betas=(0.9, 0.95), weight_decay=0.3)
+    for _ in range(20):
+        gradient = rng.normal(size=(3, 4))
+        weight.grad = torch.tensor(gradient)
+        optimizer.step()
+        update = np.sign(0.9 * momentum + 0.1 * gradient) + 0.3 * expected
+        expected -= 0.01 * update
+        momentum = 0.95 * momentum + 0.05 * gradient
+        np.testing.assert_allclose(weight.detach().numpy(), expected, atol=1e-14)
+
+
+def test_lion_refuses_a_negative_rate():
+    lion = import_module(ROOT / "lion", "submission").Lion
+    with pytest.raises(ValueError, match="lr = -1"):
+        lion([nn.Parameter(torch.ones(2))], lr=-1)
+
+
+def test_nadamw_is_adamw_with_nesterov_momentum_and_no_momentum_schedule():
+    config = read_submission(ROOT / "nadamw")
+    rng = np.random.default_rng(1)
+    weight = nn.Parameter(torch.tensor(rng.normal(size=5)))
+    expected, first, second = weight.detach().numpy().copy(), np.zeros(5), np.zeros(5)
+    options = config.recipe.options | {"lr": 0.02, "betas": (0.9, 0.99), "weight_decay": 0.1}
+    optimizer = torch.optim.NAdam([weight], **options)
+    for step in range(1, 16):
+        gradient = rng.normal(size=5)
+        weight.grad = torch.tensor(gradient)
+        optimizer.step()
+        first = 0.9 * first + 0.1 * gradient
+        second = 0.99 * second + 0.01 * gradient**2
+        ahead = 0.9 * first / (1 - 0.9 ** (step + 1)) + 0.1 * gradient / (1 - 0.9**step)
+        expected *= 1 - 0.02 * 0.1
+        expected -= 0.02 * ahead / (np.sqrt(second / (1 - 0.99**step)) + 1e-8)
+        np.testing.assert_allclose(weight.detach().numpy(), expected, atol=1e-12)
+
+
+def test_muon_gives_hidden_tensors_to_muon_and_the_rest_to_adamw():
+    submission = reference("muon")
+    muon, adamw = submission.recipe.optimizers
+    held = {tensor.data_ptr() for tensor in muon.param_groups[0]["params"]}
+    hidden = {p.name for p in submission.task.parameters if p.tensor.data_ptr() in held}
+    assert hidden == {"conv.weight", "hidden.weight"}
+    assert [group["weight_decay"] for group in adamw.param_groups] == [0.1, 0.0]
+
+
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+def test_muon_moves_a_kernel_as_it_moves_the_matrix(memory):
+    kernel_muon = import_module(ROOT / "muon", "submission").KernelMuon
+    rng = torch.Generator().manual_seed(0)
+    values = torch.randn(6, 3, 3, 3, generator=rng)
+    gradients = torch.randn(6, 3, 3, 3, generator=rng)
+    kernel = nn.Parameter(values.to(memory_format=memory, copy=True))
+    kernel.grad = gradients.to(memory_format=memory, copy=True)
+    matrix = nn.Parameter(values.flatten(1).clone())
+    matrix.grad = gradients.flatten(1).clone()
+    kernel_muon([kernel], lr=0.1).step()
+    torch.optim.Muon([matrix], lr=0.1).step()
+    assert not torch.equal(matrix, values.flatten(1))
+    # Newton-Schulz runs in bfloat16, where the order of the columns shows.
+    torch.testing.assert_close(kernel.flatten(1), matrix, atol=2e-3, rtol=0)
+
+
+CLASS = """
+from bench.api import Submission
+class Mine(Submission):
+    def step(self, batch):
+        return self.task.loss(batch).detach()
+"""
+CONFIGURE = """
+import torch
+from bench.api import Recipe
+def configure(task, hparams):
+    return Recipe(optimizers=[torch.optim.SGD(task.model.parameters(), lr=hparams["lr"])])
+"""
+
+
+def test_a_class_in_submission_py_is_the_submission(tmp_path):
+    folder = write(tmp_path / "mine", CLASS, "defaults = { lr = 1.0, momentum = 0.5 }")
+    submission = load_submission(folder, make_task(), {"lr": 2.0})
+    assert type(submission).__name__ == "Mine"
+    assert submission.hparams == {"lr": 2.0, "momentum": 0.5}
+
+
+def test_configure_may_return_a_recipe_or_a_submission(tmp_path):
+    defaults = "defaults = { lr = 0.3 }"
+    recipe = load_submission(write(tmp_path / "one", CONFIGURE, defaults), make_task(), {})
+    assert recipe.recipe.optimizers[0].defaults["lr"] == 0.3
+    code = "from bench.api import Submission\ndef configure(task, hparams):\n    "
+    made = load_submission(
+        write(tmp_path / "two", code + "return Submission(task, {})"), make_task(), {}
+    )
+    assert made.hparams == {}
+
+
+@pytest.mark.parametrize(
+    ("code", "toml", "message", "hint"),
+    [
+        ("import no_such_thing", "", "does not import: ModuleNotFoundError: No mod", ".py:1"),
+        ("\ndef broken(:", "", "does not import: SyntaxError", "submission.py:2"),
+        ("x = 1\ny = x / 0", "", "does not import: ZeroDivisionError", "submission.py:2"),
+        ("", "", "'mine' defines nothing to train with", "write"),
+        (None, "", "'mine' defines nothing to train with", "write"),
+        (CLASS.replace("def step", "def stp"), "", "Mine defines no step", "define it"),
+        (CLASS + CLASS.replace("Mine", "Other"), "", "several submissions: Mine, Other", "keep"),
+        ("def configure(task, hparams): return 3", "", "configure returned int", "Recipe"),
+        (CLASS, 'requires = ["no_such_pkg"]', "needs the package 'no_such_pkg'", "pip install"),
+    ],
+)
+def test_folders_that_are_no_submission_say_why(tmp_path, code, toml, message, hint):
+    folder = write(tmp_path / "mine", code, toml)
+    with pytest.raises(BenchError, match=message) as caught:
+        load_submission(folder, make_task(), {})
+    assert hint in caught.value.hint
+    assert "\n" not in caught.value.message
+
+
+def test_the_name_must_be_the_folders(tmp_path):
+    folder = write(tmp_path / "mine", CLASS).rename(tmp_path / "yours")
+    with pytest.raises(BenchError, match="name 'mine' is not its folder's, 'yours'"):
+        load_submission(folder, make_task(), {})
+
+
+def test_a_mistyped_hyperparameter_is_refused_by_code_and_recipe_alike(tmp_path):
+    folder = write(tmp_path / "mine", CONFIGURE, "defaults = { lr = 0.3 }")
+    with pytest.raises(BenchError, match="knows no hyperparameter 'lrr'") as caught:
+        load_submission(folder, make_task(), {"lrr": 1.0})
+    assert caught.value.hint == "did you mean 'lr'?"
+    with pytest.raises(BenchError, match="AdamW takes no 'lrr'"):
+        load_submission(ROOT / "adamw", make_task(), {"lrr": 1.0})

@@ -1,0 +1,162 @@
+from itertools import islice
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny import EXAMPLES, FakeClock, make_split, make_task, make_workload
+from torch import nn
+from torch.nn.init import _calculate_fan_in_and_fan_out
+
+from bench.task import list_parameters
+from bench.training_data import TrainingData
+from bench.workload import Batch
+
+
+def same(one: Batch, other: Batch) -> bool:
+    return torch.equal(one.ids, other.ids) and torch.equal(one.inputs[0], other.inputs[0])
+
+
+def test_roles_follow_the_module_that_holds_a_parameter():
+    roles = {parameter.name: parameter.role for parameter in make_task().parameters}
+    assert roles == {
+        "conv.weight": "conv",
+        "norm.weight": "norm",
+        "norm.bias": "norm",
+        "hidden.weight": "matrix",
+        "hidden.bias": "bias",
+        "classes.weight": "embedding",
+        "head.weight": "head",
+        "head.bias": "bias",
+    }
+
+
+def test_roles_of_parameters_in_no_known_module():
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(4))
+            self.mix = nn.Parameter(torch.ones(4, 4))
+            self.rms = nn.RMSNorm(4)
+            self.head = nn.Sequential(nn.LayerNorm(4), nn.Linear(4, 2))
+
+    roles = {parameter.name: parameter.role for parameter in list_parameters(Own())}
+    assert roles == {
+        "scale": "bias",
+        "mix": "matrix",
+        "rms.weight": "norm",
+        "head.0.weight": "norm",
+        "head.0.bias": "norm",
+        "head.1.weight": "head",
+        "head.1.bias": "bias",
+    }
+
+
+def test_fans_are_those_of_torch_and_depth_follows_definition():
+    parameters = {parameter.name: parameter for parameter in make_task().parameters}
+    for name in ("conv.weight", "hidden.weight", "head.weight"):
+        found = parameters[name]
+        assert (found.fan_in, found.fan_out) == _calculate_fan_in_and_fan_out(found.tensor)
+    assert (parameters["classes.weight"].fan_in, parameters["classes.weight"].fan_out) == (5, 6)
+    assert (parameters["norm.bias"].fan_in, parameters["norm.bias"].fan_out) == (1, 4)
+    depths = [parameter.depth for parameter in parameters.values()]
+    assert depths == [0, 1, 1, 2, 2, 3, 4, 4]
+
+
+def test_a_grouped_convolution_sums_over_its_group_only():
+    (weight,) = list_parameters(nn.Conv2d(8, 6, 3, groups=2, bias=False))
+    assert weight.fan_in == 4 * 9
+
+
+def test_tied_and_frozen_parameters():
+    model = nn.ModuleDict({"tokens": nn.Embedding(5, 4), "head": nn.Linear(4, 5)})
+    model["head"].weight = model["tokens"].weight
+    model["head"].bias.requires_grad_(False)
+    (found,) = list_parameters(model)
+    assert (found.name, found.role) == ("tokens.weight", "embedding")
+
+
+def test_loss_reductions_agree_and_leave_the_batch_alone():
+    task = make_task()
+    batch = next(task.data.loader(8))
+    each = task.loss(batch, "none")
+    assert each.shape == (8,)
+    assert torch.allclose(task.loss(batch), each.mean())
+    assert torch.allclose(task.loss(batch, "sum"), each.sum())
+    expected = nn.functional.cross_entropy(task.model(batch.inputs[0]), batch.targets)
+    assert torch.allclose(task.loss(batch), expected)
+
+
+def test_the_generator_is_the_seeds_own():
+    draws = [torch.rand(4, generator=make_task(seed).rng).tolist() for seed in (0, 0, 1)]
+    assert draws[0] == draws[1] != draws[2]
+
+
+def test_every_example_delivered_counts():
+    data = make_task().data
+    loader = data.loader(8)
+    next(loader), next(loader)
+    next(data.loader(5))
+    data.batch(torch.tensor([4, 4, 0]))
+    assert data.delivered == data.tokens == 8 + 8 + 5 + 3
+    assert data.position == 8 + 8 + 5
+    assert len(data) == data.count == EXAMPLES
+
+
+def test_an_epoch_holds_every_example_once():
+    batches = islice(make_task().data.loader(10), EXAMPLES // 10)
+    assert sorted(torch.cat([batch.ids for batch in batches]).tolist()) == list(range(EXAMPLES))
+
+
+def test_batches_by_id_hold_those_examples():
+    workload, split = make_workload(), make_split()
+    batch = TrainingData(workload, split, seed=0).batch(torch.tensor([7, 2]))
+    assert batch.ids.tolist() == [7, 2]
+    assert torch.equal(batch.targets, split["labels"][[7, 2]])
+
+
+@pytest.mark.parametrize("ids", [[-1], [0, EXAMPLES]])
+def test_ids_outside_the_split_are_refused(ids):
+    data = make_task().data
+    with pytest.raises(IndexError, match="0 … 49"):
+        data.batch(torch.tensor(ids))
+    assert data.delivered == 0
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.integers(1, 70), min_size=1, max_size=5), st.integers(1, 40))
+def test_delivery_goes_on_from_any_point_whatever_global_randomness_does(sizes, after):
+    straight, resumed = make_task().data, make_task().data
+    for size in sizes:
+        next(straight.loader(size))
+        straight.batch(torch.tensor([1]))
+    torch.rand(3)
+    resumed.load_state_dict(straight.state_dict())
+    assert same(next(straight.loader(after)), next(resumed.loader(after)))
+    ids = torch.tensor([3, 9])
+    assert same(straight.batch(ids), resumed.batch(ids))
+    assert straight.state_dict() == resumed.state_dict()
+
+
+def test_another_trial_has_another_order():
+    orders = [next(make_task(seed).data.loader(EXAMPLES)).ids.tolist() for seed in (0, 1)]
+    assert orders[0] != orders[1]
+
+
+def test_the_budget_counts_from_the_referees_last_word():
+    clock = FakeClock()
+    budget = make_task(clock=clock).budget
+    clock.time_s += 5
+    assert budget.seconds_left() == 15.0
+    assert budget.fraction() == pytest.approx(0.25)
+    clock.time_s += 100  # an evaluation, which is not charged
+    budget.sync(train_s=6.0)
+    assert budget.seconds_left() == 14.0
+    clock.time_s += 20
+    assert budget.seconds_left() == -6.0
+    assert budget.fraction() == 1.0
+
+
+def test_the_step_hint_scales_with_the_batch():
+    budget = make_task().budget
+    assert [budget.step_hint(size) for size in (8, 16, 320, 10_000)] == [40, 20, 1, 1]
