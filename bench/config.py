@@ -1,4 +1,4 @@
-"""What people write in TOML: workloads, submissions, rulesets, editions. An unknown key is an error."""
+"""What people write in TOML: workloads, submissions, rulesets, editions. Unknown keys fail."""
 
 import re
 import tomllib
@@ -207,7 +207,8 @@ def parse(table: Any, model: type[Model], where: str) -> Model:  # noqa: ANN401 
 
 
 def _explain(error: ValidationError, model: type[BaseModel], where: str) -> BenchError:
-    first = error.errors()[0]
+    # A mistyped key is also a missing one: the mistyping is what to tell.
+    first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     location = first["loc"]
     key = ".".join(str(part) for part in location)
     if first["type"] == "extra_forbidden":

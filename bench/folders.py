@@ -1,7 +1,8 @@
-"""Plug-in folders, of workloads and of submissions: found by name, hashed, imported. No registry."""
+"""Plug-in folders, of workloads and submissions: found by name, hashed, imported. No registry."""
 
 import hashlib
 import importlib.util
+import shutil
 import sys
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -71,7 +72,7 @@ def _folders_in(root: Path, kind: Kind) -> dict[str, Path]:
 
 
 def source_files(folder: Path) -> list[Path]:
-    """Return the files that make up a plug-in, sorted; caches and hidden files are not part of it."""
+    """Return the files that make up a plug-in, sorted, without caches and hidden files."""
     return sorted(
         path
         for path in folder.rglob("*")
@@ -80,6 +81,14 @@ def source_files(folder: Path) -> list[Path]:
             part.startswith((".", "__pycache__")) for part in path.relative_to(folder).parts
         )
     )
+
+
+def copy_source(folder: Path, to: Path) -> None:
+    """Copy a plug-in's files into another folder, for the record."""
+    for path in source_files(folder):
+        target = to / path.relative_to(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
 
 
 def folder_sha256(folder: Path) -> str:
@@ -93,7 +102,7 @@ def folder_sha256(folder: Path) -> str:
 
 
 def import_module(folder: Path, module: str) -> ModuleType:
-    """Import `module`.py of a plug-in's folder; it may import its neighbours (`from .model import`).
+    """Import `module`.py of a plug-in's folder; it may import neighbours (`from .model import`).
 
     The folder is imported as a package of its own under a name derived from its path, so that two
     plug-ins with equal file names do not meet.

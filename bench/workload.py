@@ -8,9 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from bench.config import ScaleConfig, WorkloadConfig, read_toml
-from bench.errors import BenchError, nearest
-from bench.folders import MANIFEST, import_module
+from bench.config import ScaleConfig, WorkloadConfig
+from bench.errors import BenchError
+from bench.folders import import_module
+from bench.manifests import choose_scale, read_workload
 
 Split = dict[str, Tensor]
 """Decoded data of one split. Images: `images (N, C, H, W) uint8`, `labels (N,) int64`.
@@ -97,14 +98,8 @@ def load_workload(folder: Path, scale: str) -> Workload:
     Raises:
         BenchError: if the TOML is wrong, the scale does not exist, or the code does not import.
     """
-    config = read_toml(folder / MANIFEST["workloads"], WorkloadConfig)
-    if config.name != folder.name:
-        where = folder / MANIFEST["workloads"]
-        raise BenchError(f"{where}: name '{config.name}' is not its folder's", "make them equal")
-    if scale not in config.scales:
-        raise BenchError(
-            f"workload '{config.name}' has no scale '{scale}'", nearest(scale, config.scales)
-        )
+    config = read_workload(folder)
+    scale_config = choose_scale(config, scale)
     try:
         module = import_module(folder, "workload")
     except Exception as error:
@@ -118,4 +113,4 @@ def load_workload(folder: Path, scale: str) -> Workload:
             f"{folder / 'workload.py'} defines no complete class Workload",
             "derive it from bench.api.Workload and define every abstract method",
         )
-    return found(config, config.scales[scale])
+    return found(config, scale_config)
