@@ -1,0 +1,24 @@
+"""bench doctor: the machine's fingerprint, and what would make its times doubtful."""
+
+import json
+from typing import Annotated
+
+import typer
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print an array of findings.")] = False,
+) -> None:
+    """Look at this machine: what times depend on, and what makes them doubtful.
+
+    Example: [bold]bench doctor[/bold]
+    """
+    from bench.editions import load_edition
+    from bench.machine import examine
+    from bench.report.findings import print_findings
+
+    findings = examine(load_edition("micro").threads)
+    if as_json:
+        typer.echo(json.dumps([finding.__dict__ for finding in findings], indent=2))
+    else:
+        print_findings(findings)

@@ -1,0 +1,116 @@
+"""bench run: make the trials, then show the leaderboard."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from bench.launch.plan import Plan
+    from bench.records import RunRecord, TrialRecord
+    from bench.run_folder import RunFolder
+
+RUNS = Path("results", "runs")
+EDITIONS_OWN = "the edition's"
+NEVER_SCORED = "smoke"
+
+
+def run(
+    workload: Annotated[
+        list[str] | None,
+        typer.Option("-w", "--workload", help="Name or 'all'.", show_default=EDITIONS_OWN),
+    ] = None,
+    submission: Annotated[
+        list[str] | None,
+        typer.Option("-s", "--submission", help="Name or 'all'.", show_default=EDITIONS_OWN),
+    ] = None,
+    scale: Annotated[str, typer.Option(help="micro, or smoke: seconds, never scored.")] = "micro",
+    rules: Annotated[str, typer.Option(help="See: bench list rulesets.")] = "quick",
+    studies: Annotated[
+        int | None, typer.Option(help="Repeats, each seeded anew.", show_default="the ruleset's")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Every random stream derives from it.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the records.", show_default="in results/runs")
+    ] = None,
+    path: Annotated[list[Path] | None, typer.Option(help="More places of plug-ins.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run; stop.")] = False,
+) -> None:
+    """Run submissions on workloads, and show the leaderboard. The same command again resumes.
+
+    [bold]bench run[/bold]  (three workloads, three submissions)
+
+    [bold]bench run -s mine -s nadamw --studies 3[/bold]  (yours against the baseline)
+
+    [bold]bench run -w gpt -s all --out results/runs/gpt[/bold]
+    """
+    from bench.editions import load_edition
+    from bench.launch.plan import Request, resolve
+    from bench.rulesets import load_ruleset
+
+    request = Request(
+        edition=load_edition(scale),
+        rules=load_ruleset(rules),
+        workloads=workload or [],
+        submissions=submission or [],
+        studies=studies,
+        seed=seed,
+        paths=path or [],
+        argv=["bench", *sys.argv[1:]],
+    )
+    plan = resolve(request)
+    if dry_run:
+        _print_plan(plan)
+        return
+    _run(plan, out or RUNS / plan.run_name)
+
+
+def _print_plan(plan: "Plan") -> None:
+    for trial in plan.trials():
+        hparams = ", ".join(f"{name} = {value}" for name, value in trial.hparams.items())
+        typer.echo(f"{trial.key()}  {hparams}")
+    typer.echo(f"{len(plan.trials())} trials")
+
+
+def _run(plan: "Plan", out: Path) -> None:
+    from bench.launch.run_record import open_run
+    from bench.records import FAILED
+    from bench.run_folder import RunFolder
+
+    folder = RunFolder(out)
+    with folder.lock():
+        typer.echo(f"records: {out}")
+        made = _make_trials(plan, open_run(folder, plan), folder)
+    _show(folder)
+    if any(trial.status in FAILED for trial in made):
+        raise typer.Exit(1)
+
+
+def _make_trials(plan: "Plan", record: "RunRecord", folder: "RunFolder") -> list["TrialRecord"]:
+    from bench.launch.local import LocalRun
+    from bench.report.progress import Progress
+
+    finished = folder.finished(record)
+    todo = [trial for trial in plan.trials() if trial.key() not in finished]
+    with Progress(record, todo, skipped=len(plan.trials()) - len(todo)) as progress:
+        return LocalRun(plan, record, folder, progress).make(todo)
+
+
+def _show(folder: "RunFolder") -> None:
+    """Print the run's leaderboard and write it beside the records; for `smoke`, the status."""
+    from bench.report.publish import publish
+    from bench.report.status import summarize, survey
+    from bench.report.terminal import print_board
+    from bench.score.gather import gather
+    from bench.score.leaderboard import make_leaderboard
+
+    record = folder.read()
+    typer.echo(f"\n{summarize(survey(folder, record))}\n")
+    if record.scale == NEVER_SCORED:
+        typer.echo(f"scale '{NEVER_SCORED}' is never scored; see: bench status {folder.path}")
+        return
+    board = make_leaderboard(gather([folder.path]))
+    print_board(board)
+    publish(board, folder.path)
+    typer.echo(f"\nwritten: {folder.path / 'leaderboard.md'}")

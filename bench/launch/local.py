@@ -1,0 +1,78 @@
+"""Makes trials on this machine, one after the other: never two timed trials on the same cores."""
+
+from dataclasses import dataclass, field
+
+from bench.folders import copy_source
+from bench.launch.plan import Plan
+from bench.records import Evaluation, PlannedTrial, RunRecord, TrialRecord
+from bench.referee import Judge, Trial, Watcher
+from bench.run_folder import RunFolder
+from bench.trainer import TrialOrder, set_up_torch
+from bench.workload import load_workload
+
+
+@dataclass
+class LocalRun:
+    """A run on this machine.
+
+    Args:
+        plan: where the plug-ins are.
+        record: of the run, with its budgets.
+        folder: that the records go to; locked by the caller.
+        watcher: is told of what happens.
+    """
+
+    plan: Plan
+    record: RunRecord
+    folder: RunFolder
+    watcher: Watcher
+    _judges: dict[str, Judge] = field(default_factory=dict)
+
+    def make(self, trials: list[PlannedTrial]) -> list[TrialRecord]:
+        """Make trials in the order given, and return their records.
+
+        Raises:
+            KeyboardInterrupt: after the record of a trial that was interrupted.
+        """
+        set_up_torch(self.record.machine.threads)
+        made = []
+        for planned in trials:
+            made.append(self._make(planned))
+            if made[-1].status == "interrupted":
+                raise KeyboardInterrupt
+        return made
+
+    def _make(self, planned: PlannedTrial) -> TrialRecord:
+        key = planned.key()
+        home = self.folder.begin_trial(key)
+        source = self.plan.submissions[planned.submission]
+        copy_source(source, home / "source")
+        judge = self._judge(planned.workload)
+        rules = self.record.workloads[planned.workload]
+        order = TrialOrder(
+            workload_folder=self.plan.workloads[planned.workload],
+            submission_folder=source,
+            scale=self.record.scale,
+            hparams=planned.hparams,
+            seed=planned.seed,
+            budget_s=rules.budget_s,
+            budget_examples=rules.budget_steps * judge.workload.scale.batch_size,
+            threads=self.record.machine.threads,
+            log=home / "trainer.log",
+        )
+
+        def note(evaluation: Evaluation) -> None:
+            self.folder.append_event(key, evaluation)
+            self.watcher.evaluated(evaluation)
+
+        self.watcher.started(planned)
+        record = Trial(planned, order, rules, judge).run(note)
+        self.folder.write_trial(record)
+        self.watcher.ended(record)
+        return record
+
+    def _judge(self, name: str) -> Judge:
+        """Return the judge of a workload; it serves all trials on it."""
+        if name not in self._judges:
+            self._judges[name] = Judge(load_workload(self.plan.workloads[name], self.record.scale))
+        return self._judges[name]

@@ -1,0 +1,151 @@
+"""The record of a run: drawn up when it begins, extended when more is asked of it."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from bench.config import EditionConfig
+from bench.data import prepare
+from bench.errors import BenchError
+from bench.folders import folder_sha256
+from bench.launch.plan import Plan, Request
+from bench.launch.provenance import find_commit, find_versions
+from bench.machine import fingerprint, probe_reference_step_s
+from bench.manifests import choose_scale, read_submission, read_workload
+from bench.records import RunRecord, SubmissionRecord, WorkloadRecord
+from bench.run_folder import RunFolder
+
+
+def open_run(folder: RunFolder, plan: Plan) -> RunRecord:
+    """Return the record of the run in a folder: a new one, or the old one with what is added.
+
+    Args:
+        folder: locked by the caller.
+        plan: what is asked for now.
+
+    Raises:
+        BenchError: if the folder's run differs in anything that numbers depend on.
+    """
+    if not folder.exists():
+        record = draw_up(plan)
+        folder.create(record)
+        return record
+    old = folder.read()
+    record = extend(old, plan, folder.path)
+    if record != old:
+        folder.extend(record)
+    return record
+
+
+def draw_up(plan: Plan) -> RunRecord:
+    """Return the record of a new run: data prepared, the speed that budgets depend on measured."""
+    request = plan.request
+    needed = {p for f in plan.submissions.values() for p in read_submission(f).requires}
+    return RunRecord(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        edition=edition_name(request.edition, plan.workloads),
+        scale=request.edition.scale,
+        rules=request.rules,
+        seed=request.seed,
+        studies=plan.studies,
+        machine=fingerprint(request.edition.threads),
+        versions=find_versions(needed),
+        commit=find_commit(),
+        argv=request.argv,
+        workloads={n: _record_workload(folder, request) for n, folder in plan.workloads.items()},
+        submissions={n: _record_submission(folder) for n, folder in plan.submissions.items()},
+        plan=plan.trials(),
+    )
+
+
+def edition_name(edition: EditionConfig, workloads: dict[str, Path]) -> str:
+    """Return the edition's name, marked where a workload is not the one that it froze."""
+    frozen = all(
+        folder_sha256(folder) == edition.workloads.get(name) for name, folder in workloads.items()
+    )
+    return edition.name if frozen else f"{edition.name}+modified"
+
+
+def _record_workload(folder: Path, request: Request) -> WorkloadRecord:
+    config = read_workload(folder)
+    scale = choose_scale(config, request.edition.scale)
+    data_sha256 = prepare(scale.data)
+    step_s = probe_reference_step_s(folder, request.edition.scale, request.edition.threads)
+    return WorkloadRecord(
+        title=config.title,
+        metric=config.metric,
+        direction=config.direction,
+        target=scale.target,
+        target_status=scale.target_status,
+        folder_sha256=folder_sha256(folder),
+        data_sha256=dict(data_sha256),
+        budget_steps=scale.budget_steps,
+        reference_step_s=step_s,
+        budget_s=scale.budget_steps * step_s * request.rules.budget_factor,
+    )
+
+
+def _record_submission(folder: Path) -> SubmissionRecord:
+    config = read_submission(folder)
+    return SubmissionRecord(
+        title=config.title, source=config.source, folder_sha256=folder_sha256(folder)
+    )
+
+
+def extend(record: RunRecord, plan: Plan, where: Path) -> RunRecord:
+    """Return a run's record with what a plan adds to it; budgets stay as they were probed.
+
+    Args:
+        record: of the run as it is.
+        plan: what is asked for now.
+        where: the run's folder, for the error.
+
+    Raises:
+        BenchError: if the two differ in anything that numbers depend on; says in what.
+    """
+    request = plan.request
+    _check_same(record, plan, where)
+    workloads = {
+        name: record.workloads.get(name) or _record_workload(folder, request)
+        for name, folder in plan.workloads.items()
+    }
+    submissions = {name: _record_submission(f) for name, f in plan.submissions.items()}
+    known = {trial.key() for trial in record.plan}
+    return record.model_copy(
+        update={
+            "workloads": record.workloads | workloads,
+            "submissions": record.submissions | submissions,
+            "studies": max(record.studies, plan.studies),
+            "plan": record.plan + [t for t in plan.trials() if t.key() not in known],
+        }
+    )
+
+
+def _check_same(record: RunRecord, plan: Plan, where: Path) -> None:
+    request = plan.request
+    now = {
+        "edition": edition_name(request.edition, plan.workloads),
+        "rules": request.rules,
+        "seed": request.seed,
+        "machine": fingerprint(request.edition.threads),
+    }
+    for name, value in now.items():
+        if getattr(record, name) != value:
+            was = _name_difference(getattr(record, name), value)
+            raise BenchError(f"{where} was made with another {name}: {was}", "give another --out")
+    hashes = {n: folder_sha256(folder) for n, folder in plan.submissions.items()}
+    hashes |= {n: folder_sha256(folder) for n, folder in plan.workloads.items()}
+    for name, known in (record.submissions | record.workloads).items():
+        if name in hashes and hashes[name] != known.folder_sha256:
+            raise BenchError(
+                f"'{name}' has changed since the records in {where} were made",
+                "give another --out, or undo the change",
+            )
+
+
+def _name_difference(was: object, now: object) -> str:
+    if isinstance(was, BaseModel) and isinstance(now, BaseModel):
+        old, new = was.model_dump(), now.model_dump()
+        return ", ".join(f"{k} {old[k]}, now {new[k]}" for k in old if old[k] != new[k])
+    return f"{was}, now {now}"

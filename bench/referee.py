@@ -1,0 +1,276 @@
+"""The trusted side of a trial: it times, evaluates, records and stops a trainer.
+
+It never imports a submission's code, and takes from a trainer only small JSON messages and the
+bytes of a weight block that it laid out itself.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+import torch
+from pydantic import NonNegativeInt, ValidationError
+
+from bench.channel import ChannelClosed, ChannelError, Message
+from bench.clock import Clock, Ledger, SystemClock
+from bench.data.split import load_split
+from bench.records import (
+    Evaluation,
+    PlannedTrial,
+    Record,
+    Status,
+    TrialRecord,
+    WorkloadRecord,
+    reaches,
+)
+from bench.trainer import TrialOrder
+from bench.trainer_process import TrainerProcess
+from bench.weights import WeightBlock
+from bench.workload import Workload
+
+START_LIMIT_S = 120.0
+"""For a trainer's start, off the clock: import, model, data, warm-up."""
+GRACE_S = 20.0
+"""A trainer stops by itself at its budget; one that has not by this much later hangs."""
+
+
+class Watcher(Protocol):
+    """Whoever wants to see trials go on."""
+
+    def started(self, trial: PlannedTrial) -> None:
+        """A trial begins."""
+
+    def evaluated(self, evaluation: Evaluation) -> None:
+        """Its weights have been judged."""
+
+    def ended(self, record: TrialRecord) -> None:
+        """It is over."""
+
+
+class Judge:
+    """Holds what no trainer sees: validation and test data, and a pristine model.
+
+    Args:
+        workload: to judge weights of.
+    """
+
+    def __init__(self, workload: Workload) -> None:
+        self.workload = workload
+        self.model = workload.build_model().eval()
+        self._validation = load_split(workload.scale.data, "validation")
+        self._test = load_split(workload.scale.data, "test")
+
+    def judge_validation(self) -> float | None:
+        """Return the metric of the model's weights on the validation split; None if not finite."""
+        return self._judge(self._validation)
+
+    def judge_test(self) -> float | None:
+        """Return the metric of the model's weights on the test split; None if not finite."""
+        return self._judge(self._test)
+
+    def _judge(self, split: dict[str, torch.Tensor]) -> float | None:
+        with torch.inference_mode():
+            value = self.workload.evaluate(self.model, split)
+        return value if math.isfinite(value) else None
+
+
+class Answer(Record):
+    """What a trainer says when it has stopped; its weights speak for the rest."""
+
+    kind: str
+    step: NonNegativeInt
+    examples: NonNegativeInt
+    tokens: NonNegativeInt
+    train_loss: float | None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a trial ended."""
+
+    status: Status
+    reason: str = ""
+
+
+class Trial:
+    """One trial, from the trainer's start to its record.
+
+    Args:
+        planned: which trial.
+        order: what the trainer is told.
+        rules: the workload as recorded: target and direction.
+        judge: of the same workload.
+        clock: where the time comes from.
+    """
+
+    def __init__(
+        self,
+        planned: PlannedTrial,
+        order: TrialOrder,
+        rules: WorkloadRecord,
+        judge: Judge,
+        clock: Clock | None = None,
+    ) -> None:
+        self.planned, self.order, self.rules, self.judge = planned, order, rules, judge
+        self.ledger = Ledger(clock or SystemClock())
+        self.last: Evaluation | None = None
+        self.test: float | None = None
+        self.measured: Message = {}
+
+    def run(self, on_evaluation: Callable[[Evaluation], None]) -> TrialRecord:
+        """Run the trial to its end, whatever the trainer does.
+
+        Args:
+            on_evaluation: called with each evaluation, off the clock.
+
+        Returns:
+            Its record; `interrupted` where SIGINT ended it.
+        """
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+        block = WeightBlock(self.judge.model)
+        trainer = TrainerProcess(self.order, block)
+        try:
+            verdict = self._serve(trainer, block, on_evaluation)
+        finally:
+            trainer.end()
+            block.close()
+            self.ledger.switch("other")
+        return self._record(verdict, started)
+
+    def _serve(
+        self,
+        trainer: TrainerProcess,
+        block: WeightBlock,
+        on_evaluation: Callable[[Evaluation], None],
+    ) -> Verdict:
+        try:
+            self._expect("ready", trainer.channel.receive(START_LIMIT_S))
+            verdict = None
+            while verdict is None:
+                answer = self._let_train(trainer)
+                evaluation = self._evaluate(answer, block)
+                on_evaluation(evaluation)
+                verdict = self._decide(evaluation)
+            self._test()
+            trainer.channel.send({"kind": "finish"})
+            self.measured = self._expect("finished", trainer.channel.receive(GRACE_S))
+        except _TrainerFailed as failure:
+            return failure.verdict
+        except TimeoutError:
+            return Verdict("timeout", f"no answer {GRACE_S:g} s past the budget")
+        except ChannelClosed:
+            return Verdict(*trainer.explain_end())
+        except ChannelError as error:
+            return Verdict("error", f"the trainer broke the protocol: {error}")
+        except KeyboardInterrupt:
+            return Verdict("interrupted", "stopped from outside")
+        return verdict
+
+    def _let_train(self, trainer: TrainerProcess) -> Answer:
+        examples = self.last.examples if self.last else 0
+        every = self.judge.workload.scale.eval_every
+        goal = (examples // every + 1) * every
+        train_s = self.ledger.seconds("train")
+        message = {
+            "kind": "go",
+            "examples": goal,
+            "train_s": train_s,
+            "report": self._report(train_s),
+        }
+        self.ledger.switch("train")
+        trainer.channel.send(message)
+        answer = trainer.channel.receive(self.order.budget_s - train_s + GRACE_S)
+        self.ledger.switch("eval")
+        return self._check(self._expect("stopped", answer), goal)
+
+    def _check(self, message: Message, goal: int) -> Answer:
+        try:
+            answer = Answer.model_validate(message)
+        except ValidationError as error:
+            raise ChannelError(f"no answer: {error.errors()[0]['loc']}") from error
+        if answer.examples < goal and self.ledger.seconds("train") < self.order.budget_s:
+            raise ChannelError(f"it stopped at {answer.examples} of {goal} examples")
+        return answer
+
+    def _report(self, train_s: float) -> Message | None:
+        if self.last is None:
+            return None
+        return {
+            "validation": self.last.validation,
+            "target": self.rules.target,
+            "train_s": train_s,
+            "budget_s": self.order.budget_s,
+        }
+
+    def _expect(self, kind: str, message: Message) -> Message:
+        if message.get("kind") == "failed" and message.get("status") in ("error", "oom"):
+            raise _TrainerFailed(Verdict(message["status"], str(message.get("reason"))))
+        if message.get("kind") != kind:
+            raise ChannelError(f"'{kind}' expected, '{message.get('kind')}' came")
+        return message
+
+    def _evaluate(self, answer: Answer, block: WeightBlock) -> Evaluation:
+        block.take(self.judge.model)
+        validation = self.judge.judge_validation()
+        weights_sha256 = block.sha256()
+        self.ledger.switch("other")
+        return Evaluation(
+            index=0 if self.last is None else self.last.index + 1,
+            train_s=self.ledger.seconds("train"),
+            eval_s=self.ledger.seconds("eval"),
+            other_s=self.ledger.seconds("other"),
+            validation=validation,
+            weights_sha256=weights_sha256,
+            **answer.model_dump(exclude={"kind"}),
+        )
+
+    def _test(self) -> None:
+        self.ledger.switch("eval")
+        self.test = self.judge.judge_test()
+        self.ledger.switch("other")
+
+    def _hits(self, validation: float | None) -> bool:
+        return reaches(validation, self.rules.target, self.rules.direction)
+
+    def _decide(self, evaluation: Evaluation) -> Verdict | None:
+        self.last = evaluation
+        if evaluation.train_s <= self.order.budget_s and self._hits(evaluation.validation):
+            return Verdict("reached")
+        if evaluation.validation is None or evaluation.train_loss is None:
+            return Verdict("diverged", "loss or metric is not finite")
+        if evaluation.train_s >= self.order.budget_s:
+            return Verdict("budget")
+        return None
+
+    def _record(self, verdict: Verdict, started: str) -> TrialRecord:
+        ledger, last = self.ledger, self.last
+        train_s, eval_s, other_s = (ledger.seconds(a) for a in ("train", "eval", "other"))
+        return TrialRecord(
+            **self.planned.model_dump(),
+            status=verdict.status,
+            reason=verdict.reason,
+            started=started,
+            metric=self.rules.metric,
+            direction=self.rules.direction,
+            target=self.rules.target,
+            budget_s=self.order.budget_s,
+            train_s=train_s,
+            eval_s=eval_s,
+            other_s=other_s,
+            wall_s=train_s + eval_s + other_s,
+            step=last.step if last else 0,
+            examples=last.examples if last else 0,
+            tokens=last.tokens if last else 0,
+            validation=last.validation if last else None,
+            test=self.test,
+            peak_mib=self.measured.get("peak_mib"),
+            state_bytes=self.measured.get("state_bytes"),
+        )
+
+
+class _TrainerFailed(Exception):
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(verdict.reason)
+        self.verdict = verdict

@@ -1,0 +1,229 @@
+"""The process that runs one submission on one workload. It holds training data only.
+
+It answers the referee's messages, each a JSON object:
+
+    -> warm                        <- {"kind": "ready"} or {"kind": "failed", …}
+    -> {"kind": "go", …}           <- {"kind": "stopped", …} with weights in the shared block
+    -> {"kind": "finish"}          <- {"kind": "finished", …}
+"""
+
+import ctypes
+import math
+import os
+import random
+import resource
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch._dynamo  # the first optimizer of a process would import it on the clock
+from torch import Tensor
+
+from bench.budget import Budget
+from bench.channel import Channel, ChannelClosed, Message
+from bench.clock import SystemClock
+from bench.config import Hparams
+from bench.data.split import load_split
+from bench.errors import BenchError
+from bench.loading import load_submission
+from bench.seeds import derive_seed
+from bench.submission import EvalReport, Submission
+from bench.task import Task
+from bench.training_data import TrainingData
+from bench.weights import WeightBlock
+from bench.workload import Split, Workload, load_workload
+
+WARM_UP_STEPS = 3
+PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class TrialOrder:
+    """All that a trainer is told when it starts."""
+
+    workload_folder: Path
+    submission_folder: Path
+    scale: str
+    hparams: Hparams
+    seed: int
+    budget_s: float
+    budget_examples: int
+    threads: int
+    log: Path
+
+
+def set_up_torch(threads: int) -> None:
+    """Make this process train repeatably, bit for bit, on a fixed number of threads."""
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+
+
+def warm_up(workload: Workload, split: Split) -> None:
+    """Take reference steps on throw-away weights, so that first-use costs stay off the clock."""
+    for _ in reference_steps(workload, split, WARM_UP_STEPS):
+        pass
+
+
+def reference_steps(workload: Workload, split: Split, count: int) -> Iterator[None]:
+    """Take the workload's own plain SGD steps on throw-away weights, one a turn."""
+    model = workload.build_model().train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    ids = torch.arange(workload.scale.batch_size) % workload.count_examples(split)
+    for step in range(count):
+        batch = workload.make_batch(split, ids, torch.Generator().manual_seed(step))
+        loss = workload.example_losses(workload.forward(model, batch), batch).mean()
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        yield
+
+
+def main(order: TrialOrder, end: socket.socket, share_weights: Any) -> None:  # noqa: ANN401
+    """Serve one trial; the entry of the trainer's process.
+
+    Args:
+        order: what to train, and how.
+        end: this side of the channel to the referee.
+        share_weights: returns the file descriptor of the weight block.
+    """
+    os.setsid()
+    _die_with_parent()
+    _redirect_output(order.log)
+    channel = Channel(end.fileno())
+    try:
+        Trainer(order, channel, share_weights()).serve()
+    except ChannelClosed:
+        pass  # the referee has ended the trial
+    except Exception as error:  # noqa: BLE001 - whatever a submission raises costs its trial only
+        traceback.print_exc()
+        channel.send({"kind": "failed"} | _describe(error))
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _redirect_output(log: Path) -> None:
+    target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+        os.dup2(target, stream.fileno())
+    os.close(target)
+
+
+def _describe(error: Exception) -> Message:
+    out_of_memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "not enough memory" in str(error)
+    )
+    text = error.message if isinstance(error, BenchError) else str(error)
+    lines = text.splitlines() or [""]
+    name = "" if isinstance(error, BenchError) else f"{type(error).__name__}: "
+    return {"status": "oom" if out_of_memory else "error", "reason": f"{name}{lines[0]}"[:500]}
+
+
+class Trainer:
+    """Serves one trial.
+
+    Args:
+        order: what to train, and how.
+        channel: to the referee.
+        weights_fd: file descriptor of the weight block.
+    """
+
+    def __init__(self, order: TrialOrder, channel: Channel, weights_fd: int) -> None:
+        set_up_torch(order.threads)
+        self.order = order
+        self.channel = channel
+        self.clock = SystemClock()
+        self.workload = load_workload(order.workload_folder, order.scale)
+        split = load_split(self.workload.scale.data, "train")
+        warm_up(self.workload, split)
+        self._seed_everything("model")
+        model = self.workload.build_model()
+        self.block = WeightBlock(model, weights_fd)
+        budget = Budget(order.budget_examples, order.budget_s, self.clock)
+        data = TrainingData(self.workload, split, order.seed)
+        self.task = Task(self.workload, model, data, budget, order.seed)
+        self._seed_everything("training")
+        self.submission: Submission | None = None
+        self.judged = ExitStack()
+        self.steps = 0
+
+    def _seed_everything(self, purpose: str) -> None:
+        seed = derive_seed(self.order.seed, self.workload.config.name, purpose)
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+
+    def serve(self) -> None:
+        """Answer messages until the trial is over."""
+        self.channel.send({"kind": "ready"})
+        while (message := self.channel.receive())["kind"] == "go":
+            self.channel.send({"kind": "stopped"} | self.go(message))
+        self.channel.send({"kind": "finished"} | self._measure())
+
+    def go(self, message: Message) -> Message:
+        """Train to the point asked for, and leave the weights to be judged in the block. Timed."""
+        self.judged.close()
+        self.task.budget.sync(message["train_s"])
+        self.task.model.train()
+        if self.submission is None:
+            self.submission = load_submission(
+                self.order.submission_folder, self.task, self.order.hparams
+            )
+            self.batches = self.submission.batches()
+        if message["report"] is not None:
+            self.submission.on_eval(EvalReport(**message["report"]))
+        losses = self._train_until(self.submission, message["examples"])
+        self.judged.enter_context(self.submission.eval_weights())
+        self.block.put(self.task.model)
+        return {
+            "step": self.steps,
+            "examples": self.task.data.delivered,
+            "tokens": self.task.data.tokens,
+            "train_loss": _mean(losses),
+        }
+
+    def _train_until(self, submission: Submission, examples: int) -> list[Tensor]:
+        losses = []
+        data, budget = self.task.data, self.task.budget
+        while data.delivered < examples and budget.seconds_left() > 0:
+            batch = next(self.batches, None)
+            if batch is None:
+                raise BenchError("batches() ended", "yield batches without end")
+            losses.append(submission.step(batch))
+            self.steps += 1
+        return losses
+
+    def _measure(self) -> Message:
+        state = self.submission.state_dict() if self.submission else {}
+        peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return {"state_bytes": _count_bytes(state), "peak_mib": peak_kib / 1024}
+
+
+def _mean(losses: list[Tensor]) -> float | None:
+    """Return the mean of the steps' losses; None where there is none, or it is not finite."""
+    for loss in losses:
+        if not isinstance(loss, Tensor) or loss.numel() != 1:
+            raise BenchError("step(batch) returned no scalar tensor", "return the training loss")
+    if not losses:
+        return None
+    mean = torch.stack([loss.detach().reshape(()) for loss in losses]).double().mean().item()
+    return mean if math.isfinite(mean) else None
+
+
+def _count_bytes(state: Any) -> int:  # noqa: ANN401 - whatever the submission keeps
+    if isinstance(state, Tensor):
+        return state.numel() * state.element_size()
+    if isinstance(state, dict):
+        state = list(state.values())
+    return sum(map(_count_bytes, state)) if isinstance(state, list | tuple) else 0

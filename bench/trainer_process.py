@@ -1,0 +1,84 @@
+"""Starting and ending trainers: one fresh process a trial, from a fork server that has torch."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import socket
+from collections.abc import Callable
+from multiprocessing import reduction
+from multiprocessing.context import ForkServerContext
+
+from bench.channel import Channel
+from bench.records import Status
+from bench.trainer import TrialOrder, main
+from bench.weights import WeightBlock
+
+END_LIMIT_S = 5.0
+
+
+def fork_server() -> ForkServerContext:
+    """Return the context whose server has imported all that a trainer needs, but run nothing."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["bench.cli", "bench.trainer"])
+    return context
+
+
+class _SharedDescriptor:
+    """A file descriptor that arrives open in the trainer's process."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def __reduce__(self) -> tuple[Callable[[object], "_Arrived"], tuple[object]]:
+        return _Arrived, (reduction.DupFd(self._fd),)
+
+
+class _Arrived:
+    def __init__(self, duplicate: object) -> None:
+        self._duplicate = duplicate
+
+    def __call__(self) -> int:
+        return self._duplicate.detach()  # type: ignore[attr-defined, no-any-return]
+
+
+class TrainerProcess:
+    """A trainer, seen from the referee.
+
+    Args:
+        order: what it is told.
+        block: the memory that it puts weights into.
+
+    Attributes:
+        channel: for messages to and from it.
+    """
+
+    def __init__(self, order: TrialOrder, block: WeightBlock) -> None:
+        self._end, theirs = socket.socketpair()
+        self.channel = Channel(self._end.fileno())
+        self._process = fork_server().Process(
+            target=main, args=(order, theirs, _SharedDescriptor(block.fd)), name="bench trainer"
+        )
+        self._process.start()
+        theirs.close()
+
+    def explain_end(self) -> tuple[Status, str]:
+        """Return status and reason of a trainer that ended by itself, from its exit code."""
+        self._process.join(END_LIMIT_S)
+        code = self._process.exitcode
+        if code is not None and code < 0:
+            name = signal.Signals(-code).name
+            if name == "SIGKILL":
+                return "oom", "the trainer was killed (SIGKILL): most likely out of memory"
+            return "error", f"the trainer was ended by {name}"
+        return "error", f"the trainer exited with code {code} in mid-trial"
+
+    def end(self) -> None:
+        """End the trainer and all that it started; returns when it has gone."""
+        self._end.close()
+        self._process.join(0.2)
+        self._process.kill()
+        with contextlib.suppress(ProcessLookupError):  # nothing of it is left
+            os.killpg(self._process.pid or 0, signal.SIGKILL)
+        self._process.join(END_LIMIT_S)
+        self._process.close()

@@ -1,0 +1,44 @@
+"""Each row has its comparator in the same run, in turns, so that a machine's drift meets both."""
+
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from bench.channel import Channel
+from bench.data import prepare
+from bench.folders import find_folder
+from bench.trainer import Trainer, TrialOrder
+from bench.weights import WeightBlock
+from bench.workload import Workload, load_workload
+
+THREADS = 2
+
+
+@dataclass
+class Bench:
+    """A trainer in this process, and the workload that it trains on."""
+
+    workload: Workload
+    trainer: Trainer
+
+
+@pytest.fixture
+def open_trainer(tmp_path: Path) -> Callable[[str, str], Bench]:
+    def open_(workload_name: str, submission: str) -> Bench:
+        folder = find_folder("workloads", workload_name)
+        workload = load_workload(folder, "micro")
+        prepare(workload.scale.data)
+        order = TrialOrder(
+            workload_folder=folder, submission_folder=find_folder("submissions", submission),
+            scale="micro", hparams={}, seed=0, budget_s=1e9,
+            budget_examples=workload.scale.budget_steps * workload.scale.batch_size,
+            threads=THREADS, log=tmp_path / "trainer.log",
+        )  # fmt: skip
+        ours, _theirs = socket.socketpair()
+        block = WeightBlock(workload.build_model())
+        return Bench(workload, Trainer(order, Channel(ours.fileno()), block.fd))
+
+    return open_

@@ -1,0 +1,91 @@
+from pathlib import Path
+
+import pytest
+
+from bench.config import RulesetConfig, SubmissionConfig, WorkloadConfig, parse, read_toml
+from bench.errors import BenchError
+
+SUBMISSION = """
+name = "mine"
+title = "Mine"
+source = "here"
+[recipe]
+optimizer = "torch:SGD"
+[search_space]
+lr = { low = 1e-3, high = 1.0, scale = "log" }
+"""
+
+
+def read(tmp_path: Path, text: str) -> SubmissionConfig:
+    path = tmp_path / "submission.toml"
+    path.write_text(text, encoding="utf-8")
+    return read_toml(path, SubmissionConfig)
+
+
+def test_a_good_file_is_read(tmp_path):
+    config = read(tmp_path, SUBMISSION)
+    assert config.recipe is not None
+    assert config.recipe.optimizer == "torch:SGD"
+    assert config.search_space["lr"].scale == "log"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message", "hint"),
+    [
+        ("title", "titel", "unknown key 'titel'", "did you mean 'title'"),
+        ("optimizer", "optimiser", "unknown key 'recipe.optimiser'", "'optimizer'"),
+        ("scale =", "scael =", "unknown key 'search_space.lr.scael'", "'scale'"),
+        ('name = "mine"', "", "'name' is missing", "add it"),
+        ('"mine"', '"../mine"', "no name", "mend"),
+        ('"mine"', '""', "no name", "mend"),
+        ('"mine"', '".mine"', "no name", "mend"),
+        ("high = 1.0", "high = 1e-4", "low = 0.001 must be below high = 0.0001", "mend"),
+        ("low = 1e-3", "low = 0.0", "log scale needs low > 0", "mend"),
+        (", high = 1.0", "", "needs both", "mend"),
+        ('scale = "log"', "choices = [1, 2]", "either `choices`", "mend"),
+        ('"log"', '"logarithmic"', "search_space.lr.scale", "mend"),
+        ("[recipe]", "[recipe", "is not TOML", "line"),
+    ],
+)
+def test_a_mistake_is_named_with_its_remedy(tmp_path, old, new, message, hint):
+    assert old in SUBMISSION
+    with pytest.raises(BenchError) as caught:
+        read(tmp_path, SUBMISSION.replace(old, new))
+    assert message in caught.value.message
+    assert "submission.toml" in caught.value.message
+    assert hint in caught.value.hint
+    assert caught.value.exit_code == 2
+    assert "\n" not in caught.value.message + caught.value.hint
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(BenchError, match=r"cannot read .*submission\.toml"):
+        read_toml(tmp_path / "submission.toml", SubmissionConfig)
+
+
+def test_bytes_that_are_no_text_are_no_toml(tmp_path):
+    path = tmp_path / "submission.toml"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(BenchError, match="is not TOML"):
+        read_toml(path, SubmissionConfig)
+
+
+@pytest.mark.parametrize(
+    ("model", "table", "message"),
+    [
+        (RulesetConfig, {"studies": 0}, "greater than 0"),
+        (WorkloadConfig, {"direction": "up"}, "'direction'"),
+        (WorkloadConfig, "a string", "dictionary"),
+    ],
+)
+def test_values_out_of_range_are_named(model, table, message):
+    ruleset = {"name": "r", "title": "", "studies": 1, "trials": 1}
+    workload = {"name": "w", "title": "", "source": "", "metric": "loss", "direction": "min"}
+    valid = {
+        RulesetConfig: ruleset | {"budget_factor": 1.0, "ranked": True},
+        WorkloadConfig: workload | {"scales": {}},
+    }[model]
+    given = valid | table if isinstance(table, dict) else table
+    with pytest.raises(BenchError) as caught:
+        parse(given, model, "file.toml")
+    assert message in caught.value.message

@@ -1,0 +1,196 @@
+"""One trial, end to end: real processes, real signals, the real smallest workload."""
+
+import multiprocessing
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from bench.data import prepare
+from bench.folders import find_folder
+from bench.records import Evaluation, PlannedTrial, TrialRecord, WorkloadRecord
+from bench.referee import Judge, Trial
+from bench.trainer import TrialOrder, set_up_torch
+from bench.workload import load_workload
+
+PLAIN = """
+import torch
+from bench.api import Submission
+
+class Submission(Submission):
+    def __init__(self, task, hparams):
+        super().__init__(task, hparams)
+        self.optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
+
+    def step(self, batch):
+        self.optimizer.zero_grad()
+        loss = self.task.loss(batch)
+        loss.backward()
+        self.optimizer.step()
+        return loss.detach()
+"""
+
+
+@pytest.fixture(scope="module")
+def judge():
+    set_up_torch(1)
+    workload = load_workload(find_folder("workloads", "gpt"), "smoke")
+    prepare(workload.scale.data)
+    return Judge(workload)
+
+
+@pytest.fixture
+def run_trial(judge, tmp_path):
+    def run(code: str, budget_s: float = 60.0, target: float = 0.0):
+        folder = tmp_path / "mine"
+        folder.mkdir(exist_ok=True)
+        (folder / "submission.toml").write_text('name = "mine"\ntitle = "m"\nsource = "test"\n')
+        (folder / "submission.py").write_text(textwrap.dedent(code))
+        scale = judge.workload.scale
+        planned = PlannedTrial(
+            workload="gpt", submission="mine", study=0, trial=0, seed=5, hparams={}
+        )
+        rules = WorkloadRecord(
+            title="", metric="loss", direction="min", target=target, target_status="provisional",
+            folder_sha256="", data_sha256={}, budget_steps=scale.budget_steps,
+            reference_step_s=0.01, budget_s=budget_s,
+        )  # fmt: skip
+        order = TrialOrder(
+            workload_folder=find_folder("workloads", "gpt"), submission_folder=folder,
+            scale="smoke", hparams={}, seed=5, budget_s=budget_s,
+            budget_examples=scale.budget_steps * scale.batch_size, threads=1,
+            log=tmp_path / "trainer.log",
+        )  # fmt: skip
+        events: list[Evaluation] = []
+        record = Trial(planned, order, rules, judge).run(events.append)
+        assert not multiprocessing.active_children()
+        return record, events
+
+    return run
+
+
+def check_accounts(record: TrialRecord) -> None:
+    total = record.train_s + record.eval_s + record.other_s
+    assert total == pytest.approx(record.wall_s, abs=1e-3)
+    assert min(record.train_s, record.eval_s, record.other_s) >= 0
+
+
+def test_a_target_counts_at_the_first_evaluation_that_meets_it(run_trial, judge):
+    record, events = run_trial(PLAIN, target=100.0)
+    assert record.status == "reached"
+    assert len(events) == 1
+    assert events[0].examples == judge.workload.scale.eval_every
+    assert record.test is not None
+    assert record.state_bytes is not None
+    assert record.peak_mib is not None
+    assert record.peak_mib > 1
+    check_accounts(record)
+
+
+def test_evaluations_are_placed_by_examples_and_the_budget_ends_the_trial(run_trial, judge):
+    record, events = run_trial(PLAIN, budget_s=1.5)
+    every = judge.workload.scale.eval_every
+    assert record.status == "budget"
+    assert [e.examples for e in events[:-1]] == [every * (i + 1) for i in range(len(events) - 1)]
+    assert [e.index for e in events] == list(range(len(events)))
+    assert events[-1].train_s >= 1.5
+    assert events[-1].train_s < 1.5 + 1.0
+    assert record.train_s == pytest.approx(events[-1].train_s, abs=1e-6)
+    check_accounts(record)
+
+
+def test_the_same_seed_trains_the_same_weights_bit_for_bit(run_trial):
+    first, events = run_trial(PLAIN, budget_s=1.0)
+    again, repeated = run_trial(PLAIN, budget_s=1.0)
+    common = min(len(events), len(repeated)) - 1
+    assert common >= 2
+    for one, two in zip(events[:common], repeated[:common], strict=True):
+        assert one.weights_sha256 == two.weights_sha256
+        assert (one.train_loss, one.validation) == (two.train_loss, two.validation)
+    assert {first.status, again.status} == {"budget"}
+
+
+def test_global_randomness_of_a_submission_changes_no_batch(run_trial):
+    noisy = PLAIN.replace("self.optimizer.zero_grad()", "self.optimizer.zero_grad(); torch.rand(3)")
+    _, events = run_trial(PLAIN, target=100.0)
+    _, noisy_events = run_trial(noisy, target=100.0)
+    assert events[0].weights_sha256 == noisy_events[0].weights_sha256
+
+
+FAULTS = {
+    "raises in a step": ("self.optimizer.step()", "raise RuntimeError('boom')", "error", "boom"),
+    "raises when built": ("super().__init__", "raise ValueError('early')", "error", "early"),
+    "exits": ("self.optimizer.step()", "import os; os._exit(3)", "error", "code 3"),
+    "says goodbye": ("self.optimizer.step()", "raise SystemExit", "error", "exited"),
+    "segfault": (
+        "self.optimizer.step()", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)",
+        "error", "SIGSEGV",
+    ),
+    "killed": (
+        "self.optimizer.step()", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+        "oom", "out of memory",
+    ),
+    "runs out of memory": ("self.optimizer.step()", "raise MemoryError", "oom", "MemoryError"),
+    "allocates too much": (
+        "self.optimizer.step()", "torch.empty(2**48, dtype=torch.uint8)", "oom", "",
+    ),
+    "no scalar": ("return loss.detach()", "return loss.detach().repeat(2)", "error", "scalar"),
+    "no tensor": ("return loss.detach()", "return 1.0", "error", "scalar"),
+    "changes a shape": (
+        "return loss.detach()",
+        "w = self.task.model.head.weight; w.data = w.data[:2]; return loss.detach()",
+        "error", "",
+    ),
+    "becomes infinite": (
+        "return loss.detach()",
+        "self.task.model.head.weight.data.fill_(float('inf')); return loss.detach()",
+        "diverged", "not finite",
+    ),
+    "ends its batches": (
+        "def step(", "def batches(self):\n        yield from ()\n\n    def step(",
+        "error", "batches() ended",
+    ),
+    "has no step": ("def step(", "def stepp(", "error", "step"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_costs_its_own_trial_only(run_trial, fault):
+    old, new, status, reason = FAULTS[fault]
+    assert old in PLAIN
+    record, _ = run_trial(PLAIN.replace(old, new))
+    assert (record.status, reason in record.reason) == (status, True), record.reason
+    assert "\n" not in record.reason
+    check_accounts(record)
+
+
+def test_a_trainer_that_hangs_is_ended(run_trial, monkeypatch):
+    monkeypatch.setattr("bench.referee.GRACE_S", 1.0)
+    record, events = run_trial(
+        PLAIN.replace("self.optimizer.step()", "import time; time.sleep(1000)"), budget_s=0.5
+    )
+    assert (record.status, events) == ("timeout", [])
+    assert record.wall_s < 60
+
+
+def test_children_of_a_trainer_end_with_it(run_trial, tmp_path):
+    pid_file = tmp_path / "pid"
+    record, _ = run_trial(
+        PLAIN.replace(
+            "self.optimizer.step()",
+            f"import subprocess; p = subprocess.Popen(['sleep', '1000']); "
+            f"open({str(pid_file)!r}, 'w').write(str(p.pid)); raise RuntimeError('left one')",
+        )
+    )
+    assert record.status == "error"
+    state = Path(f"/proc/{pid_file.read_text()}/stat")
+    assert not state.exists() or state.read_text().split()[2] == "Z"
+
+
+def test_what_a_submission_prints_goes_to_its_log(run_trial, tmp_path, capfd):
+    record, _ = run_trial(
+        PLAIN.replace("self.optimizer.step()", "print('chatter' * 1000)"), target=100.0
+    )
+    assert record.status == "reached"
+    assert "chatter" in (tmp_path / "trainer.log").read_text()
+    assert "chatter" not in capfd.readouterr().out
