@@ -34,7 +34,7 @@ Name = Annotated[str, AfterValidator(check_name)]
 class Table(BaseModel):
     """A TOML table: frozen, and closed to keys that it does not know."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DataConfig(Table):

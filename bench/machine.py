@@ -1,13 +1,11 @@
-"""The machine at hand: its fingerprint, its speed, and what would make its times doubtful."""
+"""The machine at hand: its fingerprint, and what would make its times doubtful."""
 
 import os
 import platform
-import statistics
 from dataclasses import dataclass
-from itertools import pairwise
+from importlib.metadata import version
 from pathlib import Path
 
-from bench.clock import Clock, SystemClock
 from bench.records import Machine
 
 LOAD_LIMIT = 0.3
@@ -35,15 +33,13 @@ def fingerprint(threads: int) -> Machine:
     Args:
         threads: that a trainer computes with.
     """
-    import torch
-
     return Machine(
         cpu=cpu_model(),
         cores=usable_cores(),
         memory_gib=memory_bucket_gib(),
         device="cpu",
         threads=threads,
-        torch=torch.__version__,
+        torch=version("torch"),
     )
 
 
@@ -66,31 +62,6 @@ def memory_bucket_gib() -> int:
     """Return the memory rounded up to a power of two: firmware takes a share that changes."""
     size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return 1 << max(0, (size - 1) >> 30).bit_length()
-
-
-def probe_reference_step_s(
-    folder: Path, scale: str, threads: int, steps: int = 12, clock: Clock | None = None
-) -> float:
-    """Return the median seconds of a workload's own SGD step on this machine.
-
-    Args:
-        folder: the workload's.
-        scale: one of its scales.
-        threads: to compute with.
-        steps: to time, after a warm-up.
-        clock: where the time comes from.
-    """
-    from bench.data.split import load_split
-    from bench.trainer import WARM_UP_STEPS, reference_steps, set_up_torch
-    from bench.workload import load_workload
-
-    clock = clock or SystemClock()
-    set_up_torch(threads)
-    workload = load_workload(folder, scale)
-    split = load_split(workload.scale.data, "train")
-    marks = [clock.now() for _ in reference_steps(workload, split, WARM_UP_STEPS + steps)]
-    times = [later - sooner for sooner, later in pairwise(marks)]
-    return statistics.median(times[WARM_UP_STEPS - 1 :])
 
 
 def examine(threads: int) -> list[Finding]:

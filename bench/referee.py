@@ -8,10 +8,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
-from pydantic import NonNegativeInt, ValidationError
+from pydantic import NonNegativeFloat, NonNegativeInt, ValidationError
 
 from bench.channel import ChannelClosed, ChannelError, Message
 from bench.clock import Clock, Ledger, SystemClock
@@ -29,6 +29,8 @@ from bench.trainer import TrialOrder
 from bench.trainer_process import TrainerProcess
 from bench.weights import WeightBlock
 from bench.workload import Workload
+
+Said = TypeVar("Said", "Answer", "Measured")
 
 START_LIMIT_S = 120.0
 """For a trainer's start, off the clock: import, model, data, warm-up."""
@@ -86,6 +88,14 @@ class Answer(Record):
     train_loss: float | None
 
 
+class Measured(Record):
+    """What a trainer says of itself at the end; for information, no score depends on it."""
+
+    kind: str
+    state_bytes: NonNegativeInt
+    peak_mib: NonNegativeFloat
+
+
 @dataclass(frozen=True)
 class Verdict:
     """How a trial ended."""
@@ -117,7 +127,7 @@ class Trial:
         self.ledger = Ledger(clock or SystemClock())
         self.last: Evaluation | None = None
         self.test: float | None = None
-        self.measured: Message = {}
+        self.measured: Measured | None = None
 
     def run(self, on_evaluation: Callable[[Evaluation], None]) -> TrialRecord:
         """Run the trial to its end, whatever the trainer does.
@@ -155,7 +165,8 @@ class Trial:
                 verdict = self._decide(evaluation)
             self._test()
             trainer.channel.send({"kind": "finish"})
-            self.measured = self._expect("finished", trainer.channel.receive(GRACE_S))
+            finished = self._expect("finished", trainer.channel.receive(GRACE_S))
+            self.measured = _read(finished, Measured)
         except _TrainerFailed as failure:
             return failure.verdict
         except TimeoutError:
@@ -186,10 +197,7 @@ class Trial:
         return self._check(self._expect("stopped", answer), goal)
 
     def _check(self, message: Message, goal: int) -> Answer:
-        try:
-            answer = Answer.model_validate(message)
-        except ValidationError as error:
-            raise ChannelError(f"no answer: {error.errors()[0]['loc']}") from error
+        answer = _read(message, Answer)
         if answer.examples < goal and self.ledger.seconds("train") < self.order.budget_s:
             raise ChannelError(f"it stopped at {answer.examples} of {goal} examples")
         return answer
@@ -265,9 +273,17 @@ class Trial:
             tokens=last.tokens if last else 0,
             validation=last.validation if last else None,
             test=self.test,
-            peak_mib=self.measured.get("peak_mib"),
-            state_bytes=self.measured.get("state_bytes"),
+            peak_mib=self.measured.peak_mib if self.measured else None,
+            state_bytes=self.measured.state_bytes if self.measured else None,
         )
+
+
+def _read(message: Message, model: type[Said]) -> Said:
+    try:
+        return model.model_validate(message)
+    except ValidationError as error:
+        key = ".".join(map(str, error.errors()[0]["loc"]))
+        raise ChannelError(f"'{key}' of a message is missing or wrong") from error
 
 
 class _TrainerFailed(Exception):

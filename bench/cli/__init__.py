@@ -8,7 +8,6 @@ import sys
 from typing import Annotated, Any
 
 import typer
-from click import Context
 from typer.core import TyperGroup
 
 from bench import __version__
@@ -30,7 +29,7 @@ INTERRUPTED = 130
 class _Verbs(TyperGroup):
     """The verbs; an interrupt ends each with the same words and the same exit code."""
 
-    def invoke(self, ctx: Context) -> Any:  # noqa: ANN401 - whatever the verb returns
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer carries a click of its own
         """Run the verb."""
         try:
             return super().invoke(ctx)

@@ -1,5 +1,6 @@
 """bench run: make the trials, then show the leaderboard."""
 
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +12,6 @@ if TYPE_CHECKING:
     from bench.records import RunRecord, TrialRecord
     from bench.run_folder import RunFolder
 
-RUNS = Path("results", "runs")
 EDITIONS_OWN = "the edition's"
 NEVER_SCORED = "smoke"
 
@@ -47,6 +47,7 @@ def run(
     """
     from bench.editions import load_edition
     from bench.launch.plan import Request, resolve
+    from bench.report.inventory import RUNS
     from bench.rulesets import load_ruleset
 
     request = Request(
@@ -91,6 +92,8 @@ def _make_trials(plan: "Plan", record: "RunRecord", folder: "RunFolder") -> list
     from bench.launch.local import LocalRun
     from bench.report.progress import Progress
 
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     finished = folder.finished(record)
     todo = [trial for trial in plan.trials() if trial.key() not in finished]
     with Progress(record, todo, skipped=len(plan.trials()) - len(todo)) as progress:

@@ -10,8 +10,9 @@ from bench.data import prepare
 from bench.errors import BenchError
 from bench.folders import folder_sha256
 from bench.launch.plan import Plan, Request
+from bench.launch.probe import probe_reference_step_s
 from bench.launch.provenance import find_commit, find_versions
-from bench.machine import fingerprint, probe_reference_step_s
+from bench.machine import fingerprint
 from bench.manifests import choose_scale, read_submission, read_workload
 from bench.records import RunRecord, SubmissionRecord, WorkloadRecord
 from bench.run_folder import RunFolder

@@ -1,97 +1,159 @@
-"""A small transformer encoder: pre-norm, rotary positions, logits at masked positions only.
+"""A transformer encoder for masked tokens: pre-norm, rotary positions, GELU, no biases.
 
-Source: Devlin et al. 2018, arXiv:1810.04805, section 3, with the pre-norm block of Xiong et al. 2020,
-arXiv:2002.04745; Su et al. 2021, arXiv:2104.09864, section 3.4.2, for rotary positions, without
-which so short a training learns no more than letter frequencies.
+The output projection is not tied to the embedding, as in the workload gpt, and is applied at the
+masked positions only.
 
-Shapes: B batch, T time, D width, H heads, K head width (D / H), M masked positions, V vocabulary.
+Sources: Devlin et al. 2019, arXiv:1810.04805; pre-norm of Xiong et al. 2020, arXiv:2002.04745;
+rotary positions of Su et al. 2021, arXiv:2104.09864, section 3.2.2; no biases as in Chowdhery et
+al. 2022, arXiv:2204.02311, section 2.
+
+Attention and Block are the same text as in the workload gpt: a workload's hash covers its folder,
+so the folder holds all that the workload is.
+
+Shapes: B sequences, T tokens, D width, H heads, E = D / H width of a head, R = E / 2 its pairs,
+K masked tokens of each sequence, V vocabulary.
 """
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - everybody's name for it
+from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from bench.api import Table
 
+ROTARY_BASE = 10_000.0
+INITIAL_SCALE = 0.5
+"""Standard deviation of initial weights times the root of the width."""
+
 
 class ModelConfig(Table):
-    """Sizes of the model."""
+    """Which transformer."""
 
-    vocabulary: int
-    width: int
-    heads: int
-    layers: int
-    sequence: int
+    vocabulary: int = Field(gt=1)
+    """Symbols that a token can be; one more, the last, is [MASK]."""
+    context: int = Field(gt=0)
+    """Tokens of a sequence."""
+    width: int = Field(gt=0)
+    layers: int = Field(gt=0)
+    heads: int = Field(gt=0)
 
-
-class Rotary(nn.Module):
-    """Turns pairs of channels by angles that grow with position."""
-
-    def __init__(self, sequence: int, head_width: int) -> None:
-        super().__init__()
-        rates = 10_000.0 ** (-torch.arange(0, head_width, 2) / head_width)
-        angles_TK = torch.outer(torch.arange(sequence), rates).repeat(1, 2)
-        self.register_buffer("cos_TK", angles_TK.cos(), persistent=False)
-        self.register_buffer("sin_TK", angles_TK.sin(), persistent=False)
-
-    def forward(self, x_BHTK: Tensor) -> Tensor:
-        """Return queries or keys with their positions in them."""
-        first, second = x_BHTK.chunk(2, dim=-1)
-        turned_BHTK = torch.cat((-second, first), dim=-1)
-        return x_BHTK * self.cos_TK + turned_BHTK * self.sin_TK
+    @field_validator("heads")
+    @classmethod
+    def _divides_width(cls, heads: int, info: ValidationInfo) -> int:
+        width = info.data.get("width", 0)
+        if width % (2 * heads):
+            raise ValueError(f"width {width} does not give {heads} heads an even width each")
+        return heads
 
 
-class Block(nn.Module):
-    """Attention and a multilayer perceptron, each behind a norm and beside a residual path."""
+class Transformer(nn.Module):
+    """Sequences with masked tokens to the logits of what was there.
 
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.heads = config.heads
-        self.norm_attention = nn.LayerNorm(config.width)
-        self.qkv = nn.Linear(config.width, 3 * config.width, bias=False)
-        self.rotary = Rotary(config.sequence, config.width // config.heads)
-        self.out = nn.Linear(config.width, config.width, bias=False)
-        self.norm_mlp = nn.LayerNorm(config.width)
-        self.up = nn.Linear(config.width, 4 * config.width, bias=False)
-        self.down = nn.Linear(4 * config.width, config.width, bias=False)
+    Args:
+        config: sizes.
+    """
 
-    def forward(self, x_BTD: Tensor) -> Tensor:
-        """Return the block's output, (B, T, D)."""
-        x_BTD = x_BTD + self._attend(self.norm_attention(x_BTD))
-        return x_BTD + self.down(F.gelu(self.up(self.norm_mlp(x_BTD))))
-
-    def _attend(self, x_BTD: Tensor) -> Tensor:
-        B, T, D = x_BTD.shape
-        qkv = self.qkv(x_BTD).view(B, T, 3, self.heads, D // self.heads)
-        q_BHTK, k_BHTK, v_BHTK = qkv.permute(2, 0, 3, 1, 4)
-        mixed_BHTK = F.scaled_dot_product_attention(
-            self.rotary(q_BHTK), self.rotary(k_BHTK), v_BHTK
-        )
-        return self.out(mixed_BHTK.transpose(1, 2).reshape(B, T, D))
-
-
-class Bert(nn.Module):
-    """Tokens, some of them masked, to logits of what the masked ones were."""
+    turns_T31R: Tensor
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.embedding = nn.Embedding(config.vocabulary + 1, config.width)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
-        self.norm = nn.LayerNorm(config.width)
+        self.blocks = nn.ModuleList(
+            Block(config.width, config.heads, causal=False) for _ in range(config.layers)
+        )
+        self.norm = nn.LayerNorm(config.width, bias=False)
         self.head = nn.Linear(config.width, config.vocabulary, bias=False)
-        self.apply(_draw_weights)
+        turns_T31R = rotary_turns(config.context, config.width // config.heads)
+        self.register_buffer("turns_T31R", turns_T31R, persistent=False)
+        draw_weights(self, config.width)
 
-    def forward(self, tokens_BT: Tensor, positions_BM: Tensor) -> Tensor:
-        """Return logits at the masked positions, (B, M, V); nobody asks for the others."""
+    def forward(self, tokens_BT: Tensor, positions_BK: Tensor) -> Tensor:
+        """Return logits, (B, K, V) float32.
+
+        Args:
+            tokens_BT: int64, at most as many a sequence as the context.
+            positions_BK: int64, where in each sequence logits are wanted.
+        """
         x_BTD = self.embedding(tokens_BT)
+        turns_T31R = self.turns_T31R[: tokens_BT.shape[1]]
         for block in self.blocks:
-            x_BTD = block(x_BTD)
-        index_BMD = positions_BM.unsqueeze(-1).expand(-1, -1, x_BTD.shape[-1])
-        return self.head(self.norm(x_BTD.gather(1, index_BMD)))
+            x_BTD = block(x_BTD, turns_T31R)
+        sequences_B1 = torch.arange(len(tokens_BT), device=tokens_BT.device)[:, None]
+        x_BKD = x_BTD[sequences_B1, positions_BK]
+        logits_BKV: Tensor = self.head(self.norm(x_BKD))
+        return logits_BKV
 
 
-def _draw_weights(module: nn.Module) -> None:
-    if isinstance(module, nn.Linear):
-        nn.init.normal_(module.weight, std=0.5 * module.in_features**-0.5)
-    elif isinstance(module, nn.Embedding):
-        nn.init.normal_(module.weight, std=0.5 * module.embedding_dim**-0.5)
+class Block(nn.Module):
+    """Attention, then a perceptron, each beside a residual connection.
+
+    Args:
+        width: D.
+        heads: H.
+        causal: whether a token sees only itself and those before.
+    """
+
+    def __init__(self, width: int, heads: int, *, causal: bool) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, bias=False)
+        self.attention = Attention(width, heads, causal=causal)
+        self.norm2 = nn.LayerNorm(width, bias=False)
+        self.up = nn.Linear(width, 4 * width, bias=False)
+        self.down = nn.Linear(4 * width, width, bias=False)
+
+    def forward(self, x_BTD: Tensor, turns_T31R: Tensor) -> Tensor:
+        """Return (B, T, D) float32."""
+        x_BTD = x_BTD + self.attention(self.norm1(x_BTD), turns_T31R)
+        y_BTD: Tensor = self.down(F.gelu(self.up(self.norm2(x_BTD))))
+        return x_BTD + y_BTD
+
+
+class Attention(nn.Module):
+    """Multi-head attention with rotary positions.
+
+    Args:
+        width: D.
+        heads: H.
+        causal: whether a token sees only itself and those before.
+    """
+
+    def __init__(self, width: int, heads: int, *, causal: bool) -> None:
+        super().__init__()
+        self.heads = heads
+        self.causal = causal
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+
+    def forward(self, x_BTD: Tensor, turns_T31R: Tensor) -> Tensor:
+        """Return (B, T, D) float32."""
+        qkv_BT3HR2 = self.qkv(x_BTD).unflatten(2, (3, self.heads, -1, 2))
+        # One complex product turns all three; slices of it, turned apart, would cost more copies.
+        turned_BT3HR = torch.view_as_complex(qkv_BT3HR2) * turns_T31R
+        turned_BT3HE = torch.view_as_real(turned_BT3HR).flatten(-2)
+        q_BHTE, k_BHTE, v_BHTE = turned_BT3HE.permute(2, 0, 3, 1, 4)
+        y_BHTE = F.scaled_dot_product_attention(q_BHTE, k_BHTE, v_BHTE, is_causal=self.causal)
+        y_BTD: Tensor = self.out(y_BHTE.transpose(1, 2).flatten(2))
+        return y_BTD
+
+
+def rotary_turns(context: int, head_width: int) -> Tensor:
+    """Return the turn of each pair of features at each position, for queries, keys and values.
+
+    Args:
+        context: T.
+        head_width: E.
+
+    Returns:
+        (T, 3, 1, R) complex64 of modulus one; values do not turn.
+    """
+    frequencies_R = ROTARY_BASE ** -(torch.arange(0, head_width, 2) / head_width)
+    angles_TR = torch.arange(context)[:, None] * frequencies_R
+    turns_TR = torch.polar(torch.ones_like(angles_TR), angles_TR)
+    return torch.stack([turns_TR, turns_TR, torch.ones_like(turns_TR)], dim=1)[:, :, None]
+
+
+def draw_weights(model: nn.Module, width: int) -> None:
+    """Draw matrices from a normal distribution of standard deviation 0.5 / sqrt(width)."""
+    for parameter in model.parameters():
+        if parameter.ndim == 2:
+            nn.init.normal_(parameter, std=INITIAL_SCALE / width**0.5)

@@ -1,79 +1,115 @@
-"""Prediction of masked bytes in the novels of Jane Austen, by a small transformer encoder.
+"""Masked bytes of a novel, by a small transformer encoder; nats per masked byte.
 
-An example is a window of T bytes; window k starts at byte k T. In each window the same number of
-positions, 15 % rounded, is chosen; of these 80 % are masked, 10 % replaced, 10 % left as they are
-(Devlin et al. 2018, arXiv:1810.04805, appendix A.1). Validation windows are masked from a fixed
-seed. The metric is the mean over all chosen positions.
+An example is a window of T bytes; windows follow one another without overlap.
 
-Shapes: B batch, T time, M masked positions, V vocabulary.
+Source: Devlin et al. 2019, arXiv:1810.04805, section 3.1 (task 1) and appendix A.1, over bytes.
+
+Shapes: B windows, T tokens, K masked tokens of each window, V vocabulary, N windows of a split.
 """
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - everybody's name for it
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from bench import api
-from bench.api import Batch, Split
+from bench.api import Batch, BenchError, ScaleConfig, Split, WorkloadConfig, parse
 
-from .model import Bert, ModelConfig
+from .model import ModelConfig, Transformer
 
-CHOSEN = 0.15
-MASKED, REPLACED = 0.8, 0.1
-EVALUATION_SEED = 0
+MASKED_SHARE = 0.15
+"""Of a window's tokens; of these, the next two are the shares that are hidden and replaced."""
+HIDDEN_SHARE = 0.8
+REPLACED_SHARE = 0.1
+EVAL_SEED = 1810_04805
 
 
 class Workload(api.Workload):
-    """Validation loss over masked positions, in nats per byte."""
+    """Transformer encoder, and cross-entropy at masked positions as both loss and metric."""
 
-    def __init__(self, config: api.WorkloadConfig, scale: api.ScaleConfig) -> None:
+    def __init__(self, config: WorkloadConfig, scale: ScaleConfig) -> None:
         super().__init__(config, scale)
-        self.settings = api.parse(scale.model, ModelConfig, f"workload '{config.name}', model")
-        self.chosen = round(CHOSEN * self.settings.sequence)
+        self.sizes = parse(scale.model, ModelConfig, f"workload '{config.name}', table model")
+
+    def build_model(self) -> nn.Module:
+        """Return the transformer with fresh weights."""
+        return Transformer(self.sizes)
+
+    def count_examples(self, split: Split) -> int:
+        """Return the number of whole windows.
+
+        Raises:
+            BenchError: if the data has more symbols than the model.
+        """
+        symbols = len(split["vocabulary"])
+        if symbols > self.sizes.vocabulary:
+            message = f"the data has {symbols} symbols, the model {self.sizes.vocabulary}"
+            raise BenchError(message, f"write vocabulary = {symbols} in workload.toml")
+        return len(self._windows(split))
 
     @property
     def tokens_per_example(self) -> int:
-        """Bytes of a window."""
-        return self.settings.sequence
-
-    def build_model(self) -> nn.Module:
-        """Return the model with fresh weights."""
-        return Bert(self.settings)
-
-    def count_examples(self, split: Split) -> int:
-        """Return the number of whole windows."""
-        return len(split["tokens"]) // self.settings.sequence
+        """Tokens of a window, masked or not."""
+        return self.sizes.context
 
     def make_batch(self, split: Split, ids: Tensor, rng: torch.Generator) -> Batch:
-        """Gather windows and mask them anew."""
-        sequence, vocabulary = self.settings.sequence, self.settings.vocabulary
-        windows_BT = split["tokens"][ids.unsqueeze(1) * sequence + torch.arange(sequence)].long()
-        keys_BT = torch.rand(windows_BT.shape, generator=rng)
-        positions_BM = keys_BT.topk(self.chosen, dim=1, sorted=False).indices
-        targets_BM = windows_BT.gather(1, positions_BM)
-        fate_BM = torch.rand(targets_BM.shape, generator=rng)
-        random_BM = torch.randint(vocabulary, targets_BM.shape, generator=rng)
-        seen_BM = torch.where(fate_BM < MASKED + REPLACED, random_BM, targets_BM)
-        seen_BM[fate_BM < MASKED] = vocabulary
-        inputs_BT = windows_BT.scatter(1, positions_BM, seen_BM)
-        return Batch(ids, (inputs_BT, positions_BM), targets_BM)
+        """Gather windows, and mask tokens of each.
+
+        Inputs are the tokens (B, T) and the masked positions (B, K), targets the tokens that were
+        there, (B, K); all int64.
+        """
+        tokens_BT = self._windows(split)[ids].long()
+        tokens_BT, positions_BK, targets_BK = mask_tokens(tokens_BT, self.sizes.vocabulary, rng)
+        return Batch(ids, (tokens_BT, positions_BK), targets_BK)
 
     def forward(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Return logits at the chosen positions, (B, M, V)."""
-        return model(*batch.inputs)
+        """Return logits at the masked positions, (B, K, V) float32."""
+        logits_BKV: Tensor = model(*batch.inputs)
+        return logits_BKV
 
     def example_losses(self, output: Tensor, batch: Batch) -> Tensor:
-        """Return the mean loss of each window's chosen positions, (B,), in nats."""
-        losses = F.cross_entropy(output.flatten(0, 1), batch.targets.flatten(), reduction="none")
-        return losses.view(batch.targets.shape).mean(1)
+        """Return the mean cross-entropy of each window's masked tokens, (B,) float32 in nats."""
+        targets = batch.targets.flatten()
+        losses = F.cross_entropy(output.flatten(0, 1), targets, reduction="none")
+        return losses.view_as(batch.targets).mean(dim=1)
 
     def evaluate(self, model: nn.Module, split: Split) -> float:
-        """Return the mean loss over all chosen positions of the split, in nats."""
-        count = self.count_examples(split)
-        rng = torch.Generator().manual_seed(EVALUATION_SEED)
-        masked = self.make_batch(split, torch.arange(count), rng)  # whole, whatever the batch size
-        total = 0.0
-        for ids in masked.ids.split(self.scale.eval_batch_size):
-            part = Batch(ids, tuple(inputs[ids] for inputs in masked.inputs), masked.targets[ids])
-            losses = self.example_losses(self.forward(model, part), part)
-            total += losses.sum(dtype=torch.float64).item()
-        return total / count
+        """Return the mean cross-entropy over all masked tokens of the split, always the same."""
+        every = torch.arange(self.count_examples(split))
+        masked = self.make_batch(split, every, torch.Generator().manual_seed(EVAL_SEED))
+        nats = 0.0
+        for ids in every.split(self.scale.eval_batch_size):
+            batch = Batch(ids, tuple(tensor[ids] for tensor in masked.inputs), masked.targets[ids])
+            nats += self.example_losses(self.forward(model, batch), batch).double().sum().item()
+        return nats / len(every)
+
+    def _windows(self, split: Split) -> Tensor:
+        """Return a view of the split as windows, (N, T) uint8."""
+        context = self.sizes.context
+        windows_NT: Tensor = split["tokens"].unfold(0, context, context)
+        return windows_NT
+
+
+def mask_tokens(
+    tokens_BT: Tensor, vocabulary: int, rng: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Mask the same number of tokens, K = round(0.15 T), in every sequence.
+
+    A masked token is hidden by [MASK] (80 %), replaced by any symbol (10 %), or left as it is.
+
+    Args:
+        tokens_BT: int64.
+        vocabulary: number of symbols; [MASK] is the one after the last.
+        rng: draws positions, and what becomes of each.
+
+    Returns:
+        The tokens to be seen, (B, T), the masked positions, (B, K), and what was there, (B, K).
+    """
+    batch_size, context = tokens_BT.shape
+    count = max(1, round(MASKED_SHARE * context))
+    positions_BK = torch.rand(batch_size, context, generator=rng).topk(count, dim=1).indices
+    targets_BK = tokens_BT.gather(1, positions_BK)
+    fate_BK = torch.rand(batch_size, count, generator=rng)
+    symbols_BK = torch.randint(vocabulary, (batch_size, count), generator=rng)
+    shown_BK = targets_BK.where(fate_BK >= HIDDEN_SHARE + REPLACED_SHARE, symbols_BK)
+    shown_BK = shown_BK.masked_fill(fate_BK < HIDDEN_SHARE, vocabulary)
+    return tokens_BT.scatter(1, positions_BK, shown_BK), positions_BK, targets_BK

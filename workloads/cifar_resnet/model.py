@@ -1,72 +1,113 @@
-"""The residual network for small images.
+"""The ResNet of CIFAR: a stem, three stages of n two-layer blocks, a head; depth 6n + 2.
 
-Source: He et al. 2015, arXiv:1512.03385, section 4.2: 6n + 2 layers in three stages, 3 x 3 kernels,
-shortcuts without parameters (option A), global average pooling.
+The shortcut where a stage begins is the paper's option A: every other pixel, the new channels zero.
+It has no weights and is what the paper used on CIFAR "in all cases".
 
-Shapes: B batch, C channels, H height, W width, N classes.
+Source: He et al. 2016, arXiv:1512.03385, section 4.2; initial weights of He et al. 2015,
+arXiv:1502.01852.
+
+Shapes: B pictures, C channels, H and W height and width in pixels, K classes.
 """
 
-import torch.nn.functional as F  # noqa: N812 - everybody's name for it
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from bench.api import Table
 
+STAGES = 3
+GROUPS = 8
+"""Of channels that group norm treats together."""
+
+
+def _check_depth(depth: int) -> int:
+    if depth < 8 or depth % 6 != 2:
+        raise ValueError(f"depth is 8, 14, 20, … (6n + 2), not {depth}")
+    return depth
+
 
 class ModelConfig(Table):
-    """Sizes of the model."""
+    """Which ResNet."""
 
-    depth: int
-    width: int
-    channels: int
-    classes: int
-
-
-class Block(nn.Module):
-    """Two convolutions beside a shortcut that has no parameters."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
-        super().__init__()
-        self.stride = stride
-        self.added = outputs - inputs
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
-        self.norm1 = nn.BatchNorm2d(outputs)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
-        self.norm2 = nn.BatchNorm2d(outputs)
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Return the block's output, of another size where it strides."""
-        y_BCHW = F.relu(self.norm1(self.conv1(x_BCHW)), inplace=True)
-        y_BCHW = self.norm2(self.conv2(y_BCHW))
-        return F.relu(y_BCHW + self._shortcut(x_BCHW), inplace=True)
-
-    def _shortcut(self, x_BCHW: Tensor) -> Tensor:
-        if not self.added:
-            return x_BCHW
-        x_BCHW = x_BCHW[:, :, :: self.stride, :: self.stride]
-        return F.pad(x_BCHW, (0, 0, 0, 0, 0, self.added))
+    depth: Annotated[int, AfterValidator(_check_depth)]
+    width: int = Field(gt=0, multiple_of=GROUPS)
+    """Channels of the first stage; each later stage has twice as many as the one before."""
+    in_channels: int = Field(gt=0)
+    num_classes: int = Field(gt=1)
+    norm: Literal["batch", "group"]
 
 
 class ResNet(nn.Module):
-    """Images to logits of their classes."""
+    """Pictures to logits.
+
+    Args:
+        config: depth, widths and norm.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        width, blocks = config.width, (config.depth - 2) // 6
-        self.stem = nn.Conv2d(config.channels, width, 3, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(width)
-        sizes = [(width, 1)] * blocks
-        sizes += [(2 * width, 2)] + [(2 * width, 1)] * (blocks - 1)
-        sizes += [(4 * width, 2)] + [(4 * width, 1)] * (blocks - 1)
-        inputs = [width, *(outputs for outputs, _ in sizes)]
-        self.blocks = nn.Sequential(
-            *(Block(i, o, stride) for i, (o, stride) in zip(inputs, sizes, strict=False))
-        )
-        self.head = nn.Linear(4 * width, config.classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        widths = [config.width << stage for stage in range(STAGES)]
+        blocks_per_stage = (config.depth - 2) // (2 * STAGES)
+        self.stem = _conv3x3(config.in_channels, config.width, stride=1)
+        self.norm = _norm(config.norm, config.width)
+        self.blocks = nn.Sequential()
+        channels = config.width
+        for width in widths:
+            for _ in range(blocks_per_stage):
+                self.blocks.append(Block(channels, width, config.norm))
+                channels = width
+        self.head = nn.Linear(channels, config.num_classes)
 
-    def forward(self, images_BCHW: Tensor) -> Tensor:
-        """Return logits, (B, N)."""
-        x_BCHW = F.relu(self.norm(self.stem(images_BCHW)), inplace=True)
-        return self.head(self.blocks(x_BCHW).mean((2, 3)))
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Return logits, (B, K) float32.
+
+        Args:
+            x_BCHW: float32; fastest when its channels are last in memory, as then are all others.
+        """
+        x_BCHW = F.relu(self.norm(self.stem(x_BCHW)), inplace=True)
+        x_BC = self.blocks(x_BCHW).mean(dim=(2, 3))
+        logits_BK: Tensor = self.head(x_BC)
+        return logits_BK
+
+
+class Block(nn.Module):
+    """Two convolutions beside a shortcut; halves height and width where channels become more.
+
+    Args:
+        channels: that come in.
+        width: channels that go out, at least as many.
+        norm: after each convolution.
+    """
+
+    def __init__(self, channels: int, width: int, norm: str) -> None:
+        super().__init__()
+        self.new_channels = width - channels
+        self.stride = 2 if self.new_channels else 1
+        self.conv1 = _conv3x3(channels, width, self.stride)
+        self.norm1 = _norm(norm, width)
+        self.conv2 = _conv3x3(width, width, stride=1)
+        self.norm2 = _norm(norm, width)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Return float32 of the same shape, or of twice the channels and half the height, width."""
+        y_BCHW = F.relu(self.norm1(self.conv1(x_BCHW)), inplace=True)
+        y_BCHW = self.norm2(self.conv2(y_BCHW))
+        if self.new_channels:
+            # Pooling over one pixel takes every other one, and keeps the order of memory, in which
+            # the backward pass of plain slicing would be slow.
+            x_BCHW = F.avg_pool2d(x_BCHW, kernel_size=1, stride=self.stride)
+            x_BCHW = F.pad(x_BCHW, (0, 0, 0, 0, 0, self.new_channels))
+        y_BCHW += x_BCHW
+        return F.relu(y_BCHW, inplace=True)
+
+
+def _conv3x3(channels: int, width: int, stride: int) -> nn.Conv2d:
+    conv = nn.Conv2d(channels, width, kernel_size=3, stride=stride, padding=1, bias=False)
+    nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+    return conv
+
+
+def _norm(kind: str, channels: int) -> nn.Module:
+    return nn.BatchNorm2d(channels) if kind == "batch" else nn.GroupNorm(GROUPS, channels)

@@ -1,79 +1,96 @@
-"""Image classification by a residual network; at micro scale on Fashion-MNIST.
+"""Pictures told apart by a small ResNet, cropped and mirrored at random; accuracy.
 
-Training images are shifted by up to a ninth of their side and flipped (He et al. 2015,
-arXiv:1512.03385, section 4.2: 4 of 32 pixels), whole batches at once.
+Source: He et al. 2016, arXiv:1512.03385, section 4.2.
 
-Shapes: B batch, C channels, H height, W width, N classes.
+Shapes: B pictures, C channels, H and W height and width in pixels, P of the padded picture,
+K classes.
 """
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - everybody's name for it
+from pydantic import Field
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from bench import api
-from bench.api import Batch, Split
+from bench.api import Batch, ScaleConfig, Split, WorkloadConfig, parse
 
 from .model import ModelConfig, ResNet
 
-SHIFT = 1 / 9
+WHITE = 255
 
 
 class Settings(ModelConfig):
-    """Sizes of the model, and what its input is normalized by."""
+    """The scale's table `model`: which ResNet, and what is done to its pictures."""
 
     pixel_mean: float
-    pixel_deviation: float
+    """Of the training split, all channels together, where black is 0 and white is 1."""
+    pixel_std: float = Field(gt=0)
+    crop_padding: int = Field(ge=0)
+    """Black pixels on each side, within which a picture is cropped to its size."""
 
 
 class Workload(api.Workload):
-    """Accuracy on the validation images."""
+    """ResNet, cross-entropy and accuracy."""
 
-    def __init__(self, config: api.WorkloadConfig, scale: api.ScaleConfig) -> None:
+    def __init__(self, config: WorkloadConfig, scale: ScaleConfig) -> None:
         super().__init__(config, scale)
-        self.settings = api.parse(scale.model, Settings, f"workload '{config.name}', model")
+        self.settings = parse(scale.model, Settings, f"workload '{config.name}', table model")
 
     def build_model(self) -> nn.Module:
-        """Return the model with fresh weights, laid out channels last, as CPUs convolve fastest."""
-        model: nn.Module = ResNet(self.settings).to(memory_format=torch.channels_last)
-        return model
+        """Return the ResNet with fresh weights."""
+        return ResNet(self.settings)
 
     def count_examples(self, split: Split) -> int:
-        """Return the number of images."""
+        """Return the number of pictures."""
         return len(split["labels"])
 
     def make_batch(self, split: Split, ids: Tensor, rng: torch.Generator) -> Batch:
-        """Gather images, each shifted and perhaps flipped."""
-        images_BCHW = split["images"][ids]
-        side = images_BCHW.shape[-1]
-        shift = round(SHIFT * side)
-        padded = F.pad(images_BCHW, (shift, shift, shift, shift))
-        top, left = torch.randint(2 * shift + 1, (2, len(ids), 1), generator=rng)
-        flipped = torch.rand(len(ids), 1, generator=rng) < 0.5
-        pixels = torch.arange(side)
-        rows = top + pixels
-        columns = left + torch.where(flipped, side - 1 - pixels, pixels)
-        index = rows.unsqueeze(2) * (side + 2 * shift) + columns.unsqueeze(1)
-        index = index.view(len(ids), 1, -1).expand(-1, images_BCHW.shape[1], -1)
-        shifted = padded.flatten(2).gather(2, index).view(images_BCHW.shape)
-        return Batch(ids, (self._normalize(shifted),), split["labels"][ids])
-
-    def _normalize(self, images_BCHW: Tensor) -> Tensor:
-        """Return pixels about 0, of about unit variance over the training images."""
-        mean, deviation = self.settings.pixel_mean, self.settings.pixel_deviation
-        return images_BCHW.float().sub_(mean).div_(deviation)
+        """Gather pictures, (B, C, H, W) float32, each cropped and mirrored anew."""
+        images_BCHW = crop_and_mirror(split["images"][ids], self.settings.crop_padding, rng)
+        return Batch(ids, (self._normalise(images_BCHW),), split["labels"][ids])
 
     def forward(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Return logits, (B, N)."""
-        return model(*batch.inputs)
+        """Return logits, (B, K) float32."""
+        logits_BK: Tensor = model(*batch.inputs)
+        return logits_BK
 
     def example_losses(self, output: Tensor, batch: Batch) -> Tensor:
-        """Return the cross-entropy of each image, (B,), in nats."""
+        """Return the cross-entropy of each picture, (B,) float32 in nats."""
         return F.cross_entropy(output, batch.targets, reduction="none")
 
     def evaluate(self, model: nn.Module, split: Split) -> float:
-        """Return the share of all the split's images that are classified as labelled."""
+        """Return the accuracy over all pictures of the split, as they are."""
         correct = 0
         for ids in torch.arange(self.count_examples(split)).split(self.scale.eval_batch_size):
-            logits = model(self._normalize(split["images"][ids]))
-            correct += int((logits.argmax(1) == split["labels"][ids]).sum())
+            logits_BK = model(self._normalise(split["images"][ids]))
+            correct += int((logits_BK.argmax(dim=1) == split["labels"][ids]).sum())
         return correct / self.count_examples(split)
+
+    def _normalise(self, images_BCHW: Tensor) -> Tensor:
+        scale = 1 / (WHITE * self.settings.pixel_std)
+        offset = self.settings.pixel_mean / self.settings.pixel_std
+        x_BCHW = images_BCHW.to(torch.float32, memory_format=torch.channels_last)
+        return x_BCHW.mul_(scale).sub_(offset)
+
+
+def crop_and_mirror(images_BCHW: Tensor, padding: int, rng: torch.Generator) -> Tensor:
+    """Return the pictures, each cropped at random within a black margin, and half of them mirrored.
+
+    Args:
+        images_BCHW: uint8.
+        padding: width of the margin, in pixels.
+        rng: draws each picture's row, column and whether it is mirrored.
+
+    Returns:
+        (B, C, H, W) uint8, channels last in memory.
+    """
+    batch_size, _, height, width = images_BCHW.shape
+    padded_BCPP = F.pad(images_BCHW, (padding,) * 4)
+    top_B1, left_B1 = torch.randint(2 * padding + 1, (2, batch_size, 1), generator=rng)
+    mirrored_B1 = torch.randint(2, (batch_size, 1), generator=rng).bool()
+    rows_BH = top_B1 + torch.arange(height)
+    columns_W = torch.arange(width)
+    columns_BW = left_B1 + torch.where(mirrored_B1, columns_W.flip(0), columns_W)
+    pictures_B11 = torch.arange(batch_size)[:, None, None]
+    cropped_BHWC = padded_BCPP[pictures_B11, :, rows_BH[:, :, None], columns_BW[:, None, :]]
+    return cropped_BHWC.permute(0, 3, 1, 2)

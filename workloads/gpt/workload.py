@@ -1,63 +1,78 @@
-"""Next-byte prediction on the novels of Jane Austen, by a small decoder-only transformer.
+"""The next byte of a novel, by a small transformer; nats per byte.
 
-An example is a window of T + 1 bytes; window k starts at byte k T, so windows share one byte and
-every byte but the first is predicted once. The metric is the mean over all bytes predicted.
+An example is a window of T + 1 bytes; windows follow one another at stride T, so that every byte
+but a split's first is predicted exactly once in an epoch, from what is before it in its window.
 
-Shapes: B batch, T time, V vocabulary.
+Source: Radford et al. 2018, "Improving Language Understanding by Generative Pre-Training",
+section 3.1, over bytes.
+
+Shapes: B windows, T tokens, V vocabulary, N windows of a split.
 """
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - everybody's name for it
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from bench import api
-from bench.api import Batch, Split
+from bench.api import Batch, BenchError, ScaleConfig, Split, WorkloadConfig, parse
 
-from .model import GPT, ModelConfig
+from .model import ModelConfig, Transformer
 
 
 class Workload(api.Workload):
-    """Validation loss in nats per byte."""
+    """Transformer, and cross-entropy as both loss and metric."""
 
-    def __init__(self, config: api.WorkloadConfig, scale: api.ScaleConfig) -> None:
+    def __init__(self, config: WorkloadConfig, scale: ScaleConfig) -> None:
         super().__init__(config, scale)
-        self.settings = api.parse(scale.model, ModelConfig, f"workload '{config.name}', model")
+        self.sizes = parse(scale.model, ModelConfig, f"workload '{config.name}', table model")
+
+    def build_model(self) -> nn.Module:
+        """Return the transformer with fresh weights."""
+        return Transformer(self.sizes)
+
+    def count_examples(self, split: Split) -> int:
+        """Return the number of whole windows.
+
+        Raises:
+            BenchError: if the data has more symbols than the model.
+        """
+        symbols = len(split["vocabulary"])
+        if symbols > self.sizes.vocabulary:
+            message = f"the data has {symbols} symbols, the model {self.sizes.vocabulary}"
+            raise BenchError(message, f"write vocabulary = {symbols} in workload.toml")
+        return len(self._windows(split))
 
     @property
     def tokens_per_example(self) -> int:
-        """Bytes predicted in an example."""
-        return self.settings.sequence
-
-    def build_model(self) -> nn.Module:
-        """Return the model with fresh weights."""
-        return GPT(self.settings)
-
-    def count_examples(self, split: Split) -> int:
-        """Return the number of whole windows."""
-        return (len(split["tokens"]) - 1) // self.settings.sequence
+        """Tokens that a window predicts."""
+        return self.sizes.context
 
     def make_batch(self, split: Split, ids: Tensor, rng: torch.Generator) -> Batch:
-        """Gather windows; nothing about them is random."""
-        sequence = self.settings.sequence
-        offsets = torch.arange(sequence + 1)
-        windows = split["tokens"][ids.unsqueeze(1) * sequence + offsets].long()
-        return Batch(ids, (windows[:, :-1],), windows[:, 1:])
+        """Gather windows, and as targets the same one token on, both (B, T) int64."""
+        windows_BT = self._windows(split)[ids].long()
+        return Batch(ids, (windows_BT[:, :-1],), windows_BT[:, 1:])
 
     def forward(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Return logits of the next byte, (B, T, V)."""
-        return model(*batch.inputs)
+        """Return logits, (B, T, V) float32."""
+        logits_BTV: Tensor = model(*batch.inputs)
+        return logits_BTV
 
     def example_losses(self, output: Tensor, batch: Batch) -> Tensor:
-        """Return the mean loss of each window, (B,), in nats per byte."""
-        losses = F.cross_entropy(output.flatten(0, 1), batch.targets.flatten(), reduction="none")
-        return losses.view(batch.targets.shape).mean(1)
+        """Return the mean cross-entropy of each window's tokens, (B,) float32 in nats."""
+        targets = batch.targets.flatten()
+        losses = F.cross_entropy(output.flatten(0, 1), targets, reduction="none")
+        return losses.view_as(batch.targets).mean(dim=1)
 
     def evaluate(self, model: nn.Module, split: Split) -> float:
-        """Return the mean loss over every byte of the split's whole windows, in nats."""
-        total = 0.0
-        count = self.count_examples(split)
-        for ids in torch.arange(count).split(self.scale.eval_batch_size):
+        """Return the mean cross-entropy over all windows of the split, in nats per byte."""
+        nats = 0.0
+        for ids in torch.arange(self.count_examples(split)).split(self.scale.eval_batch_size):
             batch = self.make_batch(split, ids, torch.Generator())
-            losses = self.example_losses(self.forward(model, batch), batch)
-            total += losses.sum(dtype=torch.float64).item()
-        return total / count
+            nats += self.example_losses(self.forward(model, batch), batch).double().sum().item()
+        return nats / self.count_examples(split)
+
+    def _windows(self, split: Split) -> Tensor:
+        """Return a view of the split as windows, (N, T + 1) uint8."""
+        context = self.sizes.context
+        windows_NT: Tensor = split["tokens"].unfold(0, context + 1, context)
+        return windows_NT

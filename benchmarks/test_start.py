@@ -1,0 +1,67 @@
+"""What is paid before anything trains: the command line, and the fixed cost of a trial."""
+
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.folders import find_folder
+from bench.records import PlannedTrial, WorkloadRecord
+from bench.referee import Judge, Trial
+from bench.trainer import TrialOrder, set_up_torch
+from bench.workload import load_workload
+
+THREADS = 2
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["list", "submissions"]])
+def test_command_line(benchmark, arguments, tmp_path):
+    """Beside its floor: a Python that imports typer alone."""
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+
+    def call(*code: str) -> None:
+        subprocess.run(
+            [sys.executable, "-c", *code], cwd=tmp_path, env=environment, check=True,
+            stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    benchmark.group = "start: command line"
+    benchmark.pedantic(
+        lambda: call("from bench.cli import main; main()", *arguments),
+        setup=lambda: call("import typer"),
+        rounds=10,
+        warmup_rounds=1,
+    )
+
+
+@pytest.mark.parametrize("workload_name", ["cifar_resnet", "gpt", "bert"])
+def test_fixed_cost_of_a_trial(benchmark, tmp_path, workload_name):
+    """Everything but training and evaluation, after the first trial of a run."""
+    set_up_torch(THREADS)
+    folder = find_folder("workloads", workload_name)
+    workload = load_workload(folder, "micro")
+    judge = Judge(workload)
+    planned = PlannedTrial(
+        workload=workload_name, submission="adamw", study=0, trial=0, seed=0, hparams={}
+    )
+    rules = WorkloadRecord(
+        title="", metric=workload.config.metric, direction=workload.config.direction,
+        target=1e9 if workload.config.direction == "min" else 0.0, target_status="provisional",
+        folder_sha256="", data_sha256={}, budget_steps=1, reference_step_s=1.0, budget_s=100.0,
+    )  # fmt: skip
+    order = TrialOrder(
+        workload_folder=folder, submission_folder=find_folder("submissions", "adamw"),
+        scale="micro", hparams={}, seed=0, budget_s=100.0, budget_examples=10_000,
+        threads=THREADS, log=tmp_path / "trainer.log",
+    )  # fmt: skip
+    other_s = []
+    benchmark.group = "start: a trial that reaches its target at the first evaluation"
+
+    def make_trial() -> None:
+        other_s.append(Trial(planned, order, rules, judge).run(lambda _: None).other_s)
+
+    benchmark.pedantic(make_trial, rounds=5, warmup_rounds=1)
+    benchmark.extra_info["fixed cost, s"] = round(statistics.median(other_s[1:]), 3)

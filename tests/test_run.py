@@ -1,0 +1,260 @@
+"""`bench run`, end to end at smoke scale: records, resume, interrupts, bad input."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bench.records import TrialKey
+from bench.run_folder import RunFolder
+
+SMOKE = ("run", "--scale", "smoke", "-w", "gpt")
+
+
+def read_table(path: Path) -> dict:
+    return json.loads(path.read_text())
+
+
+@pytest.fixture
+def submission(tmp_path):
+    def make(name: str, code: str = "", **keys: str) -> Path:
+        folder = tmp_path / "submissions" / name
+        folder.mkdir(parents=True)
+        head = {"name": f'"{name}"', "title": '"t"', "source": '"s"'} | keys
+        text = "".join(f"{key} = {value}\n" for key, value in head.items())
+        (folder / "submission.toml").write_text(text)
+        if code:
+            (folder / "submission.py").write_text(code)
+        return folder
+
+    return make
+
+
+def start(tmp_path: Path, *arguments: str) -> subprocess.Popen:
+    command = [sys.executable, "-c", "from bench.cli import main; main()", *arguments]
+    root = Path(__file__).parents[1]
+    environment = os.environ | {"PYTHONPATH": str(root)}
+    return subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, start_new_session=True,
+    )  # fmt: skip
+
+
+def wait_for(path: Path, process: subprocess.Popen) -> None:
+    for _ in range(1200):
+        if path.exists():
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    raise AssertionError(f"{path} never came")
+
+
+SLOW = """
+import time, torch
+from bench.api import Submission
+
+class Slow(Submission):
+    def step(self, batch):
+        time.sleep(0.02)
+        return self.task.loss(batch).detach()
+
+    def batches(self):
+        return self.task.data.loader(1)
+"""
+
+
+def test_a_run_leaves_records_that_tell_everything(bench, tmp_path, capsys):
+    assert bench(*SMOKE, "-s", "adamw", "-s", "sgd_nesterov", "--seed", "3", "--out", "r") == 0
+    printed = capsys.readouterr().out
+    assert "2 trials to run" in printed
+    assert "2 of 2 trials finished" in printed
+    run = read_table(tmp_path / "r" / "run.json")
+    assert (run["schema"], run["seed"], run["scale"]) == (1, 3, "smoke")
+    assert run["argv"][:2] == ["bench", "run"]
+    assert run["versions"].keys() >= {"bench", "python", "torch", "numpy"}
+    assert re.fullmatch("[0-9a-f]{64}", run["workloads"]["gpt"]["folder_sha256"])
+    assert run["workloads"]["gpt"]["data_sha256"].keys() == {"train", "validation", "test"}
+    for planned in run["plan"]:
+        home = tmp_path / "r" / "trials" / "gpt" / planned["submission"] / "study_0" / "trial_0"
+        record = read_table(home / "trial.json")
+        assert record["hparams"] == planned["hparams"]
+        accounts = record["train_s"] + record["eval_s"] + record["other_s"]
+        assert accounts == pytest.approx(record["wall_s"], abs=1e-3)
+        assert (home / "source" / "submission.toml").is_file()
+        assert (home / "events.jsonl").read_text().count("\n") >= 1
+    assert {planned["seed"] for planned in run["plan"]} == {run["plan"][0]["seed"]}
+
+
+def test_the_same_command_makes_only_what_is_missing(bench, tmp_path, capsys):
+    command = (*SMOKE, "-s", "adamw", "-s", "lion")
+    assert bench(*command) == 0
+    (folder,) = (tmp_path / "results" / "runs").iterdir()
+    lion = folder / TrialKey(workload="gpt", submission="lion", study=0, trial=0).path()
+    adamw = folder / TrialKey(workload="gpt", submission="adamw", study=0, trial=0).path()
+    finished = (adamw / "trial.json").read_bytes()
+    events = [json.loads(line) for line in (lion / "events.jsonl").read_text().splitlines()]
+    (lion / "trial.json").unlink()
+    capsys.readouterr()
+    assert bench(*command) == 0
+    assert "1 trials to run, 1 finished before" in capsys.readouterr().out
+    assert (adamw / "trial.json").read_bytes() == finished
+    again = [json.loads(line) for line in (lion / "events.jsonl").read_text().splitlines()]
+    assert again[0]["weights_sha256"] == events[0]["weights_sha256"]
+    assert again[0]["validation"] == events[0]["validation"]
+    assert bench(*command) == 0
+    assert "nothing left to run, 2 finished before" in capsys.readouterr().out
+
+
+def test_a_run_can_be_asked_for_more(bench, tmp_path, capsys):
+    assert bench(*SMOKE, "-s", "adamw", "--out", "r") == 0
+    assert bench(*SMOKE, "-s", "lion", "--studies", "2", "--out", "r") == 0
+    run = RunFolder(tmp_path / "r").read()
+    asked = {(trial.submission, trial.study) for trial in run.plan}
+    assert asked == {("adamw", 0), ("lion", 0), ("lion", 1)}
+    assert len(RunFolder(tmp_path / "r").finished()) == 3
+
+
+def test_a_submission_that_fails_costs_its_own_trial_and_the_exit_code(
+    bench, submission, tmp_path, capsys
+):
+    submission("broken", "raise ImportError('no such luck')\n")
+    assert bench(*SMOKE, "-s", "broken", "-s", "adamw", "--out", "r") == 1
+    assert "no such luck" in capsys.readouterr().out
+    assert bench("status", "r", "--json") == 0
+    states = {s["submission"]: s["status"] for s in json.loads(capsys.readouterr().out)}
+    assert states == {"broken": "error", "adamw": "reached"}
+
+
+def test_a_killed_run_goes_on_where_it_was(bench, submission, tmp_path, capsys):
+    submission("slow", SLOW)
+    command = (*SMOKE, "-s", "adamw", "-s", "slow", "--out", "r")
+    process = start(tmp_path, *command)
+    trials = tmp_path / "r" / "trials" / "gpt"
+    wait_for(trials / "slow" / "study_0" / "trial_0" / "trainer.log", process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    finished = (trials / "adamw" / "study_0" / "trial_0" / "trial.json").read_bytes()
+    assert not (trials / "slow" / "study_0" / "trial_0" / "trial.json").exists()
+    (tmp_path / "submissions" / "slow" / "submission.py").write_text(SLOW)
+    assert bench(*command) == 0
+    assert "1 trials to run, 1 finished before" in capsys.readouterr().out
+    assert (trials / "adamw" / "study_0" / "trial_0" / "trial.json").read_bytes() == finished
+    assert read_table(trials / "slow" / "study_0" / "trial_0" / "trial.json")["status"] == "budget"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_is_recorded_and_ends_the_trainer(submission, tmp_path, number):
+    submission("slow", SLOW.replace("time.sleep(0.02)", "time.sleep(1000)"))
+    process = start(tmp_path, *SMOKE, "-s", "slow", "--out", "r")
+    home = tmp_path / "r" / "trials" / "gpt" / "slow" / "study_0" / "trial_0"
+    wait_for(home / "trainer.log", process)
+    time.sleep(0.5)
+    process.send_signal(number)
+    _, complaints = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert complaints == "interrupted: the same command goes on from here\n"
+    assert read_table(home / "trial.json")["status"] == "interrupted"
+    left = subprocess.run(["pgrep", "-s", str(process.pid)], capture_output=True, check=False)
+    assert left.stdout == b""
+
+
+def test_two_runs_into_one_folder_are_refused(bench, submission, tmp_path, capsys):
+    submission("slow", SLOW.replace("time.sleep(0.02)", "time.sleep(1000)"))
+    process = start(tmp_path, *SMOKE, "-s", "slow", "--out", "r")
+    wait_for(tmp_path / "r" / "run.json", process)
+    assert bench(*SMOKE, "-s", "slow", "--out", "r") == 2
+    assert "another bench run is writing r" in capsys.readouterr().err
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+
+
+def test_a_dry_run_says_what_would_run_and_leaves_nothing(bench, tmp_path, capsys):
+    assert bench("run", "--dry-run", "--rules", "self") == 0
+    printed = capsys.readouterr().out
+    assert "27 trials" in printed
+    assert "gpt/nadamw/study_2/trial_0" in printed
+    assert list(tmp_path.iterdir()) == []
+
+
+BAD = {
+    "workload": (["-w", "gtp"], "unknown workload 'gtp'", "did you mean 'gpt'"),
+    "submission": (["-s", "adam"], "unknown submission 'adam'", "did you mean 'adamw'"),
+    "scale": (["--scale", "mikro"], "unknown scale 'mikro'", "did you mean 'micro'"),
+    "rules": (["--rules", "quik"], "unknown ruleset 'quik'", "did you mean 'quick'"),
+    "seed": (["--seed", "-1"], "--seed -1 is negative", "whole number from 0"),
+    "studies": (["--studies", "0"], "--studies 0 makes no run", "whole number from 1"),
+    "separators": (["-s", "../adamw"], "unknown submission '../adamw'", ""),
+    "path": (["--path", "nowhere"], "nowhere is no folder", "plug-in"),
+    "a file": (["--out", "file"], "file is no folder", "another --out"),
+    "a full folder": (["--out", "full"], "something else made it", "another --out"),
+    "beneath a file": (["--out", "file/r"], "cannot write file/r", "another --out"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_use_is_two_lines_and_leaves_nothing(bench, tmp_path, capsys, case):
+    arguments, message, hint = BAD[case]
+    (tmp_path / "file").write_text("precious")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.tex").write_text("precious")
+    before = sorted(tmp_path.rglob("*"))
+    assert bench(*SMOKE, *arguments) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("error: ")
+    assert message in first
+    assert second.startswith("hint: ")
+    assert hint in second
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"schema": 1', '"schema": 99', "newer bench"),
+        ('"kind": "bench-run"', '"kind": "other"', "kind"),
+        ('"seed": 0', '"seed": 1', "another seed: 1, now 0"),
+        ('"cores": ', '"cores": 9', "another machine: cores 9"),
+        ("{", "", "r/run.json"),
+    ],
+)
+def test_a_folder_of_other_records_is_refused_and_stays(bench, tmp_path, capsys, old, new, message):
+    assert bench(*SMOKE, "-s", "adamw", "--out", "r") == 0
+    path = tmp_path / "r" / "run.json"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    altered = path.read_bytes()
+    capsys.readouterr()
+    assert bench(*SMOKE, "-s", "lion", "--out", "r") == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.splitlines()) == 2
+    assert path.read_bytes() == altered
+
+
+def test_a_submission_changed_since_is_refused(bench, submission, tmp_path, capsys):
+    folder = submission("slow", SLOW)
+    assert bench(*SMOKE, "-s", "slow", "--out", "r") == 0
+    (folder / "submission.py").write_text(SLOW + "# edited\n")
+    assert bench(*SMOKE, "-s", "slow", "--out", "r") == 2
+    assert "'slow' has changed since" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_told_and_loses_nothing_finished(tmp_path):
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (700, 700)); "
+    code = limited + "from bench.cli import main; main()"
+    command = [sys.executable, "-c", code, *SMOKE, "-s", "adamw", "--out", "r"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "cannot write r/run.json: File too large" in done.stderr
+    assert "free some space" in done.stderr
+    assert not (tmp_path / "r" / "run.json").exists()
