@@ -7,7 +7,8 @@ class Budget:
     """What a trial may spend. Seconds are what counts; examples and steps are the hint.
 
     Args:
-        examples: that the reference SGD would see within the seconds.
+        examples: that the reference SGD would see within the workload's budget; a ruleset may allow
+            more seconds than that.
         seconds: of training time.
         clock: by which seconds pass between two messages of the referee.
     """
@@ -28,7 +29,7 @@ class Budget:
         self._since_s = self._clock.now()
 
     def step_hint(self, batch_size: int) -> int:
-        """Return the steps that the reference SGD would make within the budget, at least 1.
+        """Return the steps that the reference SGD would make of those examples, at least 1.
 
         Args:
             batch_size: examples in each of those steps.

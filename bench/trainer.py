@@ -64,7 +64,7 @@ def set_up_torch(threads: int) -> None:
     """Make this process train repeatably, bit for bit, on a fixed number of threads."""
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
-    # Filling fresh memory guards against code that reads it, at the cost of half a step.
+    # Filling fresh memory guards against code that reads it, and costs a pass over each new tensor.
     torch.utils.deterministic.fill_uninitialized_memory = False
 
 
@@ -124,7 +124,7 @@ def _redirect_output(log: Path) -> None:
 
 def _describe(error: Exception) -> Message:
     out_of_memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "not enough memory" in str(error)
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
     )
     text = error.message if isinstance(error, BenchError) else str(error)
     lines = text.splitlines() or [""]
