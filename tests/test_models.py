@@ -185,12 +185,12 @@ def test_roles_are_told_apart_and_the_state_holds_no_constants(model, roles):
 @pytest.mark.parametrize("depth", [2, 9, 10])
 def test_a_depth_that_is_not_6n_plus_2_is_refused(depth):
     table = {"depth": depth, "width": 8, "in_channels": 1, "num_classes": 2, "norm": "batch"}
-    with pytest.raises(BenchError, match="'depth'.*6n"):
+    with pytest.raises(BenchError, match=r"'depth'.*6n"):
         parse(table, resnet.ModelConfig, "here")
 
 
 @pytest.mark.parametrize("heads", [3, 16])
 def test_heads_that_do_not_divide_the_width_evenly_are_refused(heads):
     table = {"vocabulary": 4, "context": 4, "width": 16, "layers": 1, "heads": heads}
-    with pytest.raises(BenchError, match="'heads'.*even width"):
+    with pytest.raises(BenchError, match=r"'heads'.*even width"):
         parse(table, gpt.ModelConfig, "here")
