@@ -119,7 +119,9 @@ def test_global_randomness_of_a_submission_changes_no_batch(run_trial):
 
 FAULTS = {
     "raises in a step": ("self.optimizer.step()", "raise RuntimeError('boom')", "error", "boom"),
-    "raises when built": ("super().__init__(task, hparams)", "raise ValueError('early')", "error", "early"),
+    "raises when built": (
+        "super().__init__(task, hparams)", "raise ValueError('early')", "error", "early",
+    ),
     "exits": ("self.optimizer.step()", "import os; os._exit(3)", "error", "code 3"),
     "says goodbye": ("self.optimizer.step()", "raise SystemExit", "error", "exited"),
     "segfault": (

@@ -131,8 +131,8 @@ def test_muon_moves_a_kernel_as_it_moves_the_matrix(memory):
         ours.step()
         theirs.step()
     moved = (matrix - values.flatten(1)).norm()
-    # theirs iterates in bfloat16, of eight bits
-    assert (kernel.flatten(1) - matrix).norm() < 0.01 * moved
+    # Theirs iterates in bfloat16: five steps, each rounded to 1 in 256.
+    assert (kernel.flatten(1) - matrix).norm() < 5 / 256 * moved
 
 
 CLASS = """

@@ -101,10 +101,7 @@ def configure(task: Task, hparams: Hparams) -> Recipe:
         weight_decay=decay,
     )
     options = {"lr": numbers["adamw_lr"], "betas": ADAMW_BETAS, "weight_decay": decay}
-    adamw = build_optimizer(torch.optim.AdamW, others, options, NEWTON_SCHULZ_STEPS = 5
-RMS_OF_ADAMW = 0.2
-"""Root mean square of an update that AdamW typically makes (arXiv:2502.16982, section 2.2)."""
-DECAYED_BY_ADAMW)
+    adamw = build_optimizer(torch.optim.AdamW, others, options, DECAYED_BY_ADAMW)
     horizon = round(numbers["horizon"] * task.budget.step_hint(task.batch_size))
     schedule = make_schedule("warmup_linear", max(1, horizon), warmup=numbers["warmup"])
     return Recipe(optimizers=[muon, adamw], schedule=schedule)
