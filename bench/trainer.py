@@ -126,10 +126,11 @@ def _describe(error: Exception) -> Message:
     out_of_memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
     )
-    text = error.message if isinstance(error, BenchError) else str(error)
-    lines = text.splitlines() or [""]
-    name = "" if isinstance(error, BenchError) else f"{type(error).__name__}: "
-    return {"status": "oom" if out_of_memory else "error", "reason": f"{name}{lines[0]}"[:500]}
+    if isinstance(error, BenchError):
+        return {"status": "error", "reason": error.message[:500], "hint": error.hint[:500]}
+    lines = str(error).splitlines() or [""]
+    reason = f"{type(error).__name__}: {lines[0]}"[:500]
+    return {"status": "oom" if out_of_memory else "error", "reason": reason}
 
 
 class Trainer:

@@ -1,6 +1,11 @@
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+
+# Before torch is imported: tests run side by side, and threads that spin starve the others.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import pytest
 

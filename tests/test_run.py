@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -132,7 +133,7 @@ def test_a_run_can_be_asked_for_more(bench, tmp_path, capsys):
 def test_a_submission_that_fails_costs_its_own_trial_and_the_exit_code(
     bench, submission, tmp_path, capsys
 ):
-    submission("broken", "raise ImportError('no such luck')\n")
+    submission("broken", SLOW.replace("time.sleep(0.02)", "raise RuntimeError('no such luck')"))
     assert bench(*SMOKE, "-s", "broken", "-s", "adamw", "--out", "r") == 1
     assert "no such luck" in capsys.readouterr().out
     assert bench("status", "r", "--json") == 0
@@ -188,6 +189,68 @@ def test_a_dry_run_says_what_would_run_and_leaves_nothing(bench, tmp_path, capsy
     assert "27 trials" in printed
     assert "gpt/nadamw/study_2/trial_0" in printed
     assert list(tmp_path.iterdir()) == []
+
+
+MISTAKES = {
+    "does not import": ("import nowhere\n", "does not import", "mend"),
+    "lacks a hook": (SLOW.replace("def step", "def stepp"), "defines no step", "define it"),
+    "defines nothing": ("VALUE = 1\n", "nothing to train with", "write [recipe]"),
+    "misses a parameter": (
+        """
+import torch
+from bench.api import Recipe
+
+def configure(task, hparams):
+    some = [p.tensor for p in task.parameters if p.role != "norm"]
+    return Recipe(optimizers=[torch.optim.SGD(some, lr=0.1)])
+""",
+        "norm.weight (missed)",
+        "one optimizer",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_submission_that_cannot_be_built_is_refused_at_once(
+    bench, submission, tmp_path, capsys, mistake
+):
+    code, message, hint = MISTAKES[mistake]
+    submission("mine", code)
+    assert bench(*SMOKE, "-s", "adamw", "-s", "mine", "--out", "r") == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert message in first
+    assert "mine" in first
+    assert hint in second
+    assert not (tmp_path / "r").exists()
+
+
+TOML_MISTAKES = {
+    "a search space upside down": (
+        "search_space", "{ lr = { low = 1.0, high = 0.1 } }", "low = 1 must be below high = 0.1"
+    ),
+    "an unknown key": ("serch_space", "{}", "unknown key 'serch_space'"),
+    "an unknown value": ("recipe", '{ optimizer = "torch:AdamX" }', "no optimizer 'AdamX'"),
+    "an unknown option": (
+        "recipe", '{ optimizer = "torch:AdamW", options = { lrr = 1.0 } }', "takes no 'lrr'"
+    ),
+    "an unknown schedule": (
+        "recipe", '{ optimizer = "torch:AdamW", schedule = "cosin" }', "'cosin'"
+    ),
+    "a package that is not there": (
+        "recipe", '{ optimizer = "nowhere:Adam" }', "'nowhere', which is not installed"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", TOML_MISTAKES)
+def test_a_mistake_in_its_toml_is_refused_at_once(bench, submission, tmp_path, capsys, mistake):
+    key, value, message = TOML_MISTAKES[mistake]
+    submission("mine", **{key: value})
+    assert bench(*SMOKE, "-s", "mine", "--out", "r") == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.splitlines()) == 2
+    assert not (tmp_path / "r").exists()
 
 
 BAD = {
@@ -252,6 +315,24 @@ def test_a_submission_changed_since_is_refused(bench, submission, tmp_path, caps
     (folder / "submission.py").write_text(SLOW + "# edited\n")
     assert bench(*SMOKE, "-s", "slow", "--out", "r") == 2
     assert "'slow' has changed since" in capsys.readouterr().err
+
+
+def test_a_read_only_folder_is_told(tmp_path):
+    if os.geteuid() == 0 and not shutil.which("setpriv"):
+        pytest.skip("root can write anywhere, and there is no setpriv to give that up")
+    drop = ["setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override"]
+    (tmp_path / "r").mkdir(mode=0o555)
+    code = "from bench.cli import main; main()"
+    command = [sys.executable, "-c", code, *SMOKE, "-s", "adamw", "--out", "r"]
+    done = subprocess.run(
+        [*(drop if os.geteuid() == 0 else []), *command], cwd=tmp_path, capture_output=True,
+        text=True, check=False, env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+    )  # fmt: skip
+    assert done.returncode == 2
+    first, second = done.stderr.splitlines()
+    assert first == "error: cannot write r: Permission denied"
+    assert "make it writable" in second
+    assert list((tmp_path / "r").iterdir()) == []
 
 
 def test_a_full_disk_is_told_and_loses_nothing_finished(tmp_path):

@@ -75,11 +75,14 @@ def _print_plan(plan: "Plan") -> None:
 
 
 def _run(plan: "Plan", out: Path) -> None:
+    from bench.launch.rehearsal import rehearse
     from bench.launch.run_record import open_run
     from bench.records import FAILED
     from bench.run_folder import RunFolder
 
     folder = RunFolder(out)
+    known = folder.read().submissions if folder.exists() else {}
+    rehearse(plan, [name for name in plan.submissions if name not in known])
     with folder.lock():
         typer.echo(f"records: {out}")
         made = _make_trials(plan, open_run(folder, plan), folder)

@@ -102,10 +102,10 @@ class Progress:
 
     def render(self) -> Group:
         """Return the live table."""
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for name in ("workload", "submission", "study", "status"):
+        table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
+        for name in ("workload", "submission", "#", "status"):
             table.add_column(name, no_wrap=True)
-        for name in ("step", "metric", "target", "train s", "budget", "eval"):
+        for name in ("step", "metric", "target", "train s", "eval"):
             table.add_column(name, justify="right", no_wrap=True)
         for record in self.ended_trials[-SHOWN_TRIALS:]:
             self._add_ended(table, record)
@@ -140,7 +140,7 @@ class Progress:
         metric, target, train_s, budget_s, eval_s = numbers
         share = eval_s / (train_s + eval_s) if train_s else 0.0
         name, study = escape(trial.submission), str(trial.study)
-        times = (f"{train_s:.1f}", f"{budget_s:.0f}", f"{share:.0%}")
+        times = (f"{train_s:.0f}/{budget_s:.0f}", f"{share:.0%}")
         table.add_row(trial.workload, name, study, status, str(step), metric, f"{target:g}", *times)
 
     def _announce(self) -> str:
