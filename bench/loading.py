@@ -10,9 +10,24 @@ from bench.config import Hparams, SubmissionConfig
 from bench.errors import BenchError, nearest
 from bench.folders import import_module
 from bench.manifests import read_submission
+from bench.optimizers import find_optimizer
 from bench.recipe import Recipe, RecipeSubmission
 from bench.submission import Submission
 from bench.task import Task
+
+
+def import_submission(folder: Path) -> None:
+    """Import a submission's code and the package of its optimizer; trainers do it off the clock.
+
+    Raises:
+        BenchError: if something does not import.
+    """
+    config = read_submission(folder)
+    _check_requirements(config)
+    if (folder / "submission.py").is_file():
+        _import(folder, config.name)
+    if config.recipe:
+        find_optimizer(config.recipe.optimizer, folder)
 
 
 def load_submission(folder: Path, task: Task, hparams: Hparams) -> Submission:

@@ -4,6 +4,7 @@ It never imports a submission's code, and takes from a trainer only small JSON m
 bytes of a weight block that it laid out itself.
 """
 
+import contextlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -144,9 +145,9 @@ class Trial:
         try:
             verdict = self._serve(trainer, block, on_evaluation)
         finally:
+            self.ledger.switch("other")
             trainer.end()
             block.close()
-            self.ledger.switch("other")
         return self._record(verdict, started)
 
     def _serve(
@@ -156,7 +157,7 @@ class Trial:
         on_evaluation: Callable[[Evaluation], None],
     ) -> Verdict:
         try:
-            self._expect("ready", trainer.channel.receive(START_LIMIT_S))
+            self._await_start(trainer)
             verdict = None
             while verdict is None:
                 answer = self._let_train(trainer)
@@ -164,9 +165,7 @@ class Trial:
                 on_evaluation(evaluation)
                 verdict = self._decide(evaluation)
             self._test()
-            trainer.channel.send({"kind": "finish"})
-            finished = self._expect("finished", trainer.channel.receive(GRACE_S))
-            self.measured = _read(finished, Measured)
+            self._take_leave(trainer)
         except _TrainerFailed as failure:
             return failure.verdict
         except TimeoutError:
@@ -178,6 +177,21 @@ class Trial:
         except KeyboardInterrupt:
             return Verdict("interrupted", "stopped from outside")
         return verdict
+
+    def _await_start(self, trainer: TrainerProcess) -> None:
+        try:
+            message = trainer.channel.receive(START_LIMIT_S)
+        except TimeoutError as error:
+            late = Verdict("timeout", f"the trainer did not start within {START_LIMIT_S:g} s")
+            raise _TrainerFailed(late) from error
+        self._expect("ready", message)
+
+    def _take_leave(self, trainer: TrainerProcess) -> None:
+        """Ask what the trainer measured; if it fails at that, the verdict stands."""
+        with contextlib.suppress(ChannelError, TimeoutError, _TrainerFailed):
+            trainer.channel.send({"kind": "finish"})
+            finished = self._expect("finished", trainer.channel.receive(GRACE_S))
+            self.measured = _read(finished, Measured)
 
     def _let_train(self, trainer: TrainerProcess) -> Answer:
         examples = self.last.examples if self.last else 0

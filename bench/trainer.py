@@ -33,7 +33,7 @@ from bench.clock import SystemClock
 from bench.config import Hparams
 from bench.data.split import load_split
 from bench.errors import BenchError
-from bench.loading import load_submission
+from bench.loading import import_submission, load_submission
 from bench.seeds import derive_seed
 from bench.submission import EvalReport, Submission
 from bench.task import Task
@@ -150,6 +150,7 @@ class Trainer:
         self.workload = load_workload(order.workload_folder, order.scale)
         split = load_split(self.workload.scale.data, "train")
         warm_up(self.workload, split)
+        import_submission(order.submission_folder)
         self._seed_everything("model")
         model = self.workload.build_model()
         self.block = WeightBlock(model, weights_fd)

@@ -166,6 +166,21 @@ def test_a_fault_costs_its_own_trial_only(run_trial, fault):
     check_accounts(record)
 
 
+def test_what_has_been_reached_stands_whatever_the_trainer_does_last(run_trial):
+    last = "def state_dict(self):\n        raise RuntimeError('late')\n\n    def step("
+    record, events = run_trial(PLAIN.replace("def step(", last), target=100.0)
+    assert (record.status, len(events)) == ("reached", 1)
+    assert record.state_bytes is None
+
+
+def test_a_trainer_that_does_not_start_is_ended(run_trial, monkeypatch):
+    monkeypatch.setattr("bench.referee.START_LIMIT_S", 0.01)
+    record, events = run_trial(PLAIN)
+    assert (record.status, events) == ("timeout", [])
+    assert "did not start within 0.01 s" in record.reason
+    assert record.train_s == 0
+
+
 def test_a_trainer_that_hangs_is_ended(run_trial, monkeypatch):
     monkeypatch.setattr("bench.referee.GRACE_S", 1.0)
     record, events = run_trial(
@@ -173,6 +188,15 @@ def test_a_trainer_that_hangs_is_ended(run_trial, monkeypatch):
     )
     assert (record.status, events) == ("timeout", [])
     assert record.wall_s < 60
+
+
+def test_imports_are_not_charged_and_construction_is(run_trial):
+    record, _ = run_trial("import time; time.sleep(1.5)\n" + PLAIN, target=100.0)
+    assert record.train_s < 1.0
+    assert record.other_s > 1.5
+    slow = PLAIN.replace("super().__init__", "import time; time.sleep(1.5); super().__init__")
+    record, _ = run_trial(slow, target=100.0)
+    assert record.train_s > 1.5
 
 
 def test_children_of_a_trainer_end_with_it(run_trial, tmp_path):
