@@ -10,7 +10,7 @@ from bench.data.order import ExampleOrder
 from bench.data.split import load_split
 from bench.seeds import derive_seed
 
-ROUNDS = 15
+ROUNDS = 9
 
 
 class BareLoop:
