@@ -1,7 +1,7 @@
 """Each row has its comparator in the same run, in turns, so that a machine's drift meets both."""
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,9 @@ class Bench:
 
 
 @pytest.fixture
-def open_trainer(tmp_path: Path) -> Callable[[str, str], Bench]:
+def open_trainer(tmp_path: Path) -> Iterator[Callable[[str, str], Bench]]:
+    ends = socket.socketpair()
+
     def open_(workload_name: str, submission: str) -> Bench:
         folder = find_folder("workloads", workload_name)
         workload = load_workload(folder, "micro")
@@ -37,8 +39,9 @@ def open_trainer(tmp_path: Path) -> Callable[[str, str], Bench]:
             budget_examples=workload.scale.budget_steps * workload.scale.batch_size,
             threads=THREADS, log=tmp_path / "trainer.log",
         )  # fmt: skip
-        ours, _theirs = socket.socketpair()
         block = WeightBlock(workload.build_model())
-        return Bench(workload, Trainer(order, Channel(ours.fileno()), block.fd))
+        return Bench(workload, Trainer(order, Channel(ends[0].fileno()), block.fd))
 
-    return open_
+    yield open_
+    for end in ends:
+        end.close()
