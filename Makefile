@@ -33,7 +33,7 @@ format: setup  ## Format the code
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/codespell README.md RULES.md CONTRIBUTING.md docs bench workloads submissions tests
+	$(BIN)/codespell README.md RULES.md CONTRIBUTING.md docs bench workloads submissions
 
 types: setup
 	$(BIN)/mypy
