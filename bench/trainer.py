@@ -72,7 +72,7 @@ def set_up_torch(threads: int) -> None:
 
 
 def keep_memory() -> None:
-    """Let glibc keep what is freed: to give it back and fault it in anew costs a tenth of a step."""
+    """Let glibc keep what is freed: to fault it in anew takes up to a tenth of a step."""
     if platform.libc_ver()[0] == "glibc":
         for parameter in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
             ctypes.CDLL(None).mallopt(parameter, KEPT_BYTES)
