@@ -15,8 +15,6 @@ from bench.workload import Batch, Workload
 
 Reduction = Literal["mean", "sum", "none"]
 
-__all__ = ["Budget", "Parameter", "Reduction", "Task", "TrainingData", "list_parameters"]
-
 
 @dataclass(frozen=True, slots=True)
 class Parameter:

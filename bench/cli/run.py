@@ -68,10 +68,11 @@ def run(
 
 
 def _print_plan(plan: "Plan") -> None:
-    for trial in plan.trials():
+    trials = plan.trials()
+    for trial in trials:
         hparams = ", ".join(f"{name} = {value}" for name, value in trial.hparams.items())
         typer.echo(f"{trial.key()}  {hparams}")
-    typer.echo(f"{len(plan.trials())} trials")
+    typer.echo(f"{len(trials)} trials")
 
 
 def _run(plan: "Plan", out: Path) -> None:
@@ -98,8 +99,9 @@ def _make_trials(plan: "Plan", record: "RunRecord", folder: "RunFolder") -> list
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     finished = folder.finished(record)
-    todo = [trial for trial in plan.trials() if trial.key() not in finished]
-    with Progress(record, todo, skipped=len(plan.trials()) - len(todo)) as progress:
+    trials = plan.trials()
+    todo = [trial for trial in trials if trial.key() not in finished]
+    with Progress(record, todo, skipped=len(trials) - len(todo)) as progress:
         return LocalRun(plan, record, folder, progress).make(todo)
 
 

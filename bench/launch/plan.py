@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.config import EditionConfig, RulesetConfig
+from bench.config import EditionConfig, Hparams, RulesetConfig
 from bench.errors import BenchError, nearest
 from bench.folders import Kind, find_folders, folder_sha256
 from bench.manifests import choose_scale, read_submission, read_workload
@@ -65,15 +65,15 @@ class Plan:
 
     def trials(self) -> list[PlannedTrial]:
         """Return the trials in their order: studies outermost, so that drift meets all alike."""
+        defaults = {name: read_submission(f).defaults for name, f in self.submissions.items()}
         return [
-            self._trial(workload, submission, study)
+            self._trial(workload, submission, study, defaults[submission])
             for study in range(self.studies)
             for workload in self.workloads
             for submission in self.submissions
         ]
 
-    def _trial(self, workload: str, submission: str, study: int) -> PlannedTrial:
-        config = read_submission(self.submissions[submission])
+    def _trial(self, workload: str, submission: str, study: int, hparams: Hparams) -> PlannedTrial:
         return PlannedTrial(
             workload=workload,
             submission=submission,
@@ -81,7 +81,7 @@ class Plan:
             trial=0,
             # Without the submission's name: all meet the same first weights and data order.
             seed=derive_seed(self.request.seed, "study", study, "trial", 0),
-            hparams=config.defaults,
+            hparams=hparams,
         )
 
 
