@@ -1,4 +1,4 @@
-"""Each row has its comparator in the same run, in turns, so that a machine's drift meets both."""
+"""A trainer without a referee, and a table of what the benchmarks have found."""
 
 import socket
 from collections.abc import Callable, Iterator
@@ -24,6 +24,11 @@ class Bench:
     workload: Workload
     trainer: Trainer
 
+    def train(self, steps: int) -> None:
+        """Make steps as the referee asks for them, weights handed over at the end."""
+        goal = self.trainer.task.data.delivered + steps * self.workload.scale.batch_size
+        self.trainer.go({"kind": "go", "examples": goal, "train_s": 0.0, "report": None})
+
 
 @pytest.fixture
 def open_trainer(tmp_path: Path) -> Iterator[Callable[[str, str], Bench]]:
@@ -45,3 +50,14 @@ def open_trainer(tmp_path: Path) -> Iterator[Callable[[str, str], Bench]]:
     yield open_
     for end in ends:
         end.close()
+
+
+def pytest_terminal_summary(terminalreporter, config) -> None:
+    """Print what benchmarks have found beside their times."""
+    session = getattr(config, "_benchmarksession", None)
+    for row in session.benchmarks if session else []:
+        if row.extra_info:
+            terminalreporter.write_line(row.name)
+        for what, value in row.extra_info.items():
+            shown = f"{value:.4g}" if isinstance(value, float) else value
+            terminalreporter.write_line(f"  {what}: {shown}")

@@ -1,17 +1,14 @@
 """A transformer encoder for masked tokens: pre-norm, rotary positions, GELU, no biases.
 
-The output projection is not tied to the embedding, as in the workload gpt, and is applied at the
-masked positions only.
+The output projection is not tied to the embedding, as in the workload gpt. What no logit depends on
+is not computed: after the keys and values of the last block, masked positions only go on.
 
 Sources: Devlin et al. 2019, arXiv:1810.04805; pre-norm of Xiong et al. 2020, arXiv:2002.04745;
 rotary positions of Su et al. 2021, arXiv:2104.09864, section 3.2.2; no biases as in Chowdhery et
 al. 2022, arXiv:2204.02311, section 2.
 
-Attention and Block are the same text as in the workload gpt: a workload's hash covers its folder,
-so the folder holds all that the workload is.
-
-Shapes: B sequences, T tokens, D width, H heads, E = D / H width of a head, R = E / 2 its pairs,
-K masked tokens of each sequence, V vocabulary.
+Shapes: B sequences, T tokens, D width, H heads, N = B H heads of all sequences, E = D / H width of
+a head, R = E / 2 its pairs, K masked tokens of each sequence, Q of T or K, V vocabulary.
 """
 
 import torch
@@ -58,9 +55,7 @@ class Transformer(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.embedding = nn.Embedding(config.vocabulary + 1, config.width)
-        self.blocks = nn.ModuleList(
-            Block(config.width, config.heads, causal=False) for _ in range(config.layers)
-        )
+        self.blocks = nn.ModuleList(Block(config.width, config.heads) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.width, bias=False)
         self.head = nn.Linear(config.width, config.vocabulary, bias=False)
         turns_T31R = rotary_turns(config.context, config.width // config.heads)
@@ -76,10 +71,9 @@ class Transformer(nn.Module):
         """
         x_BTD = self.embedding(tokens_BT)
         turns_T31R = self.turns_T31R[: tokens_BT.shape[1]]
-        for block in self.blocks:
+        for block in self.blocks[:-1]:
             x_BTD = block(x_BTD, turns_T31R)
-        sequences_B1 = torch.arange(len(tokens_BT), device=tokens_BT.device)[:, None]
-        x_BKD = x_BTD[sequences_B1, positions_BK]
+        x_BKD = self.blocks[-1](x_BTD, turns_T31R, positions_BK)
         logits_BKV: Tensor = self.head(self.norm(x_BKD))
         return logits_BKV
 
@@ -90,22 +84,24 @@ class Block(nn.Module):
     Args:
         width: D.
         heads: H.
-        causal: whether a token sees only itself and those before.
     """
 
-    def __init__(self, width: int, heads: int, *, causal: bool) -> None:
+    def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, bias=False)
-        self.attention = Attention(width, heads, causal=causal)
+        self.attention = Attention(width, heads)
         self.norm2 = nn.LayerNorm(width, bias=False)
         self.up = nn.Linear(width, 4 * width, bias=False)
         self.down = nn.Linear(4 * width, width, bias=False)
 
-    def forward(self, x_BTD: Tensor, turns_T31R: Tensor) -> Tensor:
-        """Return (B, T, D) float32."""
-        x_BTD = x_BTD + self.attention(self.norm1(x_BTD), turns_T31R)
-        y_BTD: Tensor = self.down(F.gelu(self.up(self.norm2(x_BTD))))
-        return x_BTD + y_BTD
+    def forward(
+        self, x_BTD: Tensor, turns_T31R: Tensor, positions_BK: Tensor | None = None
+    ) -> Tensor:
+        """Return (B, T, D) float32, or at the positions asked for only, (B, K, D)."""
+        attended_BQD = self.attention(self.norm1(x_BTD), turns_T31R, positions_BK)
+        x_BQD = attended_BQD + (x_BTD if positions_BK is None else take(x_BTD, positions_BK))
+        y_BQD: Tensor = self.down(F.gelu(self.up(self.norm2(x_BQD))))
+        return x_BQD + y_BQD
 
 
 class Attention(nn.Module):
@@ -114,26 +110,50 @@ class Attention(nn.Module):
     Args:
         width: D.
         heads: H.
-        causal: whether a token sees only itself and those before.
     """
 
-    def __init__(self, width: int, heads: int, *, causal: bool) -> None:
+    def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.causal = causal
-        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.q = nn.Linear(width, width, bias=False)
+        self.kv = nn.Linear(width, 2 * width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
 
-    def forward(self, x_BTD: Tensor, turns_T31R: Tensor) -> Tensor:
-        """Return (B, T, D) float32."""
-        qkv_BT3HR2 = self.qkv(x_BTD).unflatten(2, (3, self.heads, -1, 2))
-        # One complex product turns all three; slices of it, turned apart, would cost more copies.
-        turned_BT3HR = torch.view_as_complex(qkv_BT3HR2) * turns_T31R
-        turned_BT3HE = torch.view_as_real(turned_BT3HR).flatten(-2)
-        q_BHTE, k_BHTE, v_BHTE = turned_BT3HE.permute(2, 0, 3, 1, 4)
-        y_BHTE = F.scaled_dot_product_attention(q_BHTE, k_BHTE, v_BHTE, is_causal=self.causal)
-        y_BTD: Tensor = self.out(y_BHTE.transpose(1, 2).flatten(2))
-        return y_BTD
+    def forward(
+        self, x_BTD: Tensor, turns_T31R: Tensor, positions_BK: Tensor | None = None
+    ) -> Tensor:
+        """Return (B, T, D) float32, or at the positions asked for only, (B, K, D).
+
+        Args:
+            x_BTD: float32.
+            turns_T31R: complex64, of `rotary_turns`.
+            positions_BK: int64; every token is attended to all the same.
+        """
+        x_BQD, q_turns = x_BTD, turns_T31R[:, 0]
+        if positions_BK is not None:
+            x_BQD, q_turns = take(x_BTD, positions_BK), q_turns[positions_BK]
+        q_BQHE = turn(self.q(x_BQD).unflatten(2, (self.heads, -1)), q_turns)
+        kv_BT2HE = turn(self.kv(x_BTD).unflatten(2, (2, self.heads, -1)), turns_T31R[:, 1:])
+        # Three products take two thirds of the time of PyTorch's fused kernel for CPUs, whose tiles
+        # are made for wider heads and longer sequences.
+        q_NQE = q_BQHE.transpose(1, 2).flatten(0, 1)
+        k_NTE, v_NTE = kv_BT2HE.permute(2, 0, 3, 1, 4).flatten(1, 2)
+        shares_NQT = torch.bmm(q_NQE, k_NTE.mT).softmax(dim=-1)
+        y_BHQE = torch.bmm(shares_NQT, v_NTE).unflatten(0, (-1, self.heads))
+        y_BQD: Tensor = self.out(y_BHQE.transpose(1, 2).flatten(2))
+        return y_BQD
+
+
+def turn(x_E: Tensor, turns_R: Tensor) -> Tensor:
+    """Return float32 features, (…, E), with each neighbouring pair turned in its plane."""
+    turned_R = torch.view_as_complex(x_E.unflatten(-1, (-1, 2))) * turns_R
+    return torch.view_as_real(turned_R).flatten(-2)
+
+
+def take(x_BTn: Tensor, positions_BK: Tensor) -> Tensor:
+    """Return what stands at each sequence's own positions, (B, K, …)."""
+    sequences_B1 = torch.arange(len(x_BTn), device=x_BTn.device)[:, None]
+    return x_BTn[sequences_B1, positions_BK]
 
 
 def rotary_turns(context: int, head_width: int) -> Tensor:
@@ -144,12 +164,14 @@ def rotary_turns(context: int, head_width: int) -> Tensor:
         head_width: E.
 
     Returns:
-        (T, 3, 1, R) complex64 of modulus one; values do not turn.
+        (T, 3, 1, R) complex64. Values do not turn; queries also shrink by the root of E, which is
+        the scale of attention.
     """
     frequencies_R = ROTARY_BASE ** -(torch.arange(0, head_width, 2) / head_width)
     angles_TR = torch.arange(context)[:, None] * frequencies_R
     turns_TR = torch.polar(torch.ones_like(angles_TR), angles_TR)
-    return torch.stack([turns_TR, turns_TR, torch.ones_like(turns_TR)], dim=1)[:, :, None]
+    still_TR = torch.ones_like(turns_TR)
+    return torch.stack([turns_TR / head_width**0.5, turns_TR, still_TR], dim=1)[:, :, None]
 
 
 def draw_weights(model: nn.Module, width: int) -> None:

@@ -1,29 +1,30 @@
-"""What the harness costs a training step: the trainer against a bare loop, in turns."""
+"""The loop that anybody would write, doing the very same arithmetic as a trainer."""
 
-import statistics
-
-import pytest
 import torch
 
-from bench.clock import SystemClock
 from bench.data.order import ExampleOrder
 from bench.data.split import load_split
 from bench.manifests import read_submission
 from bench.parts.schedules import make_schedule
 from bench.seeds import derive_seed
+from bench.trainer import TrialOrder
+from bench.workload import Workload
 
-ROUNDS = 9
 HORIZON, WARM_UP = 0.75, 0.05
 """Of submissions/adamw/submission.toml."""
 
 
 class BareLoop:
-    """The loop that anybody would write, doing the very same arithmetic as the trainer.
+    """Trains as the submission adamw does, to the last bit.
 
     Otherwise other values would be timed: denormals are slow, and a learning rate brings them.
+
+    Args:
+        workload: what is trained.
+        order: of the trainer that it is compared with.
     """
 
-    def __init__(self, workload, order) -> None:
+    def __init__(self, workload: Workload, order: TrialOrder) -> None:
         self.workload, self.seed = workload, order.seed
         self.name = workload.config.name
         self.split = load_split(workload.scale.data, "train")
@@ -39,6 +40,7 @@ class BareLoop:
             ],
             lr=values["lr"],
             betas=(values["beta1"], values["beta2"]),
+            fused=True,
         )
         steps = round(HORIZON * workload.scale.budget_steps)
         factor = make_schedule("warmup_cosine", steps, warmup=WARM_UP)
@@ -46,9 +48,10 @@ class BareLoop:
         self.order = ExampleOrder(order.seed, self.name, workload.count_examples(self.split))
         self.position = 0
 
-    def train(self, examples: int) -> None:
+    def train(self, steps: int) -> None:
+        """Make steps."""
         workload, size = self.workload, self.workload.scale.batch_size
-        for _ in range(0, examples, size):
+        for _ in range(steps):
             ids = self.order.ids(self.position, size)
             seed = derive_seed(self.seed, self.name, "augment", "loader", self.position)
             batch = workload.make_batch(self.split, ids, torch.Generator().manual_seed(seed))
@@ -58,31 +61,3 @@ class BareLoop:
             loss.backward()
             self.optimizer.step()
             self.schedule.step()
-
-
-@pytest.mark.parametrize("workload", ["cifar_resnet", "gpt", "bert"])
-def test_trainer_against_bare_loop(benchmark, open_trainer, workload):
-    bench = open_trainer(workload, "adamw")
-    bare = BareLoop(bench.workload, bench.trainer.order)
-    stretch = bench.workload.scale.eval_every
-    clock = SystemClock()
-    bare_s, trainer_s = [], []
-
-    def run_bare() -> None:
-        began = clock.now()
-        bare.train(stretch)
-        bare_s.append(clock.now() - began)
-
-    def run_trainer() -> None:
-        goal = (bench.trainer.task.data.delivered // stretch + 1) * stretch
-        began = clock.now()
-        bench.trainer.go({"kind": "go", "examples": goal, "train_s": 0.0, "report": None})
-        trainer_s.append(clock.now() - began)
-
-    benchmark.group = "overhead: one stretch between evaluations"
-    benchmark.pedantic(run_trainer, setup=run_bare, rounds=ROUNDS, warmup_rounds=1)
-    trained = bench.trainer.task.model.state_dict()
-    assert all(torch.equal(t, trained[name]) for name, t in bare.model.state_dict().items())
-    ratios = [bare / own for bare, own in zip(bare_s[1:], trainer_s[1:], strict=True)]
-    benchmark.extra_info["speed against bare loop"] = round(statistics.median(ratios), 4)
-    benchmark.extra_info["of rounds"] = f"{min(ratios):.3f} to {max(ratios):.3f}"
