@@ -1,7 +1,7 @@
 """All that a submission or a workload imports. What is here stays; see docs/submissions.md."""
 
 from bench.budget import Budget
-from bench.config import Hparams, Role, ScaleConfig, Table, WorkloadConfig, parse
+from bench.config import Role, ScaleConfig, WorkloadConfig
 from bench.errors import BenchError
 from bench.optimizers import build_optimizer
 from bench.parts.batch_norm import estimate_statistics, find_batch_norms, kept_statistics
@@ -9,6 +9,7 @@ from bench.parts.clipping import clip_by_global_norm
 from bench.parts.schedules import Schedule, make_schedule
 from bench.recipe import Recipe, RecipeSubmission
 from bench.submission import EvalReport, Submission
+from bench.tables import Hparams, Table, parse
 from bench.task import Parameter, Reduction, Task
 from bench.training_data import TrainingData
 from bench.workload import Batch, Split, Workload

@@ -6,8 +6,8 @@ from typing import Generic, TypeVar
 
 from pydantic import BaseModel
 
-from bench.config import read_toml
 from bench.errors import BenchError, nearest
+from bench.tables import read_toml
 
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -1,40 +1,14 @@
 """What people write in TOML: workloads, submissions, rulesets, editions. Unknown keys fail."""
 
-import re
-import tomllib
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin
+from typing import Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from bench.errors import BenchError, nearest
+from bench.search_space import Dimension, check_space
+from bench.tables import Hparams, Name, Scalar, Table
 
-Scalar = bool | int | float | str
-Hparams = dict[str, Scalar]
 Direction = Literal["min", "max"]
 Role = Literal["matrix", "conv", "embedding", "norm", "bias", "head"]
-
-NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-
-
-def check_name(name: str) -> str:
-    """Return the name if it can be a folder and a table cell everywhere.
-
-    Raises:
-        ValueError: for path separators, blanks, leading punctuation and the like.
-    """
-    if not NAME_PATTERN.fullmatch(name):
-        raise ValueError(f"'{name}' is no name: letters, digits, '_' and '-' only")
-    return name
-
-
-Name = Annotated[str, AfterValidator(check_name)]
-
-
-class Table(BaseModel):
-    """A TOML table: frozen, and closed to keys that it does not know."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DataConfig(Table):
@@ -59,6 +33,8 @@ class ScaleConfig(Table):
 
     target: float
     target_status: Literal["provisional", "calibrated"] = "provisional"
+    test_target: float | None = None
+    """What the test split gives at the target; for information, no score depends on it."""
     budget_steps: int = Field(gt=0)
     """Budget in reference steps: the workload's plain SGD step at `batch_size`."""
     batch_size: int = Field(gt=0)
@@ -71,6 +47,23 @@ class ScaleConfig(Table):
     """Handed to the workload's code, which checks it."""
 
 
+class VariantScale(Table):
+    """One size of a variant: what differs from the workload's own."""
+
+    target: float
+    target_status: Literal["provisional", "calibrated"] = "provisional"
+    test_target: float | None = None
+    budget_steps: int | None = Field(default=None, gt=0)
+    model: dict[str, Scalar] = {}
+
+
+class VariantConfig(Table):
+    """A workload with something changed, to see whether a method was made for the original."""
+
+    title: str
+    scales: dict[str, VariantScale]
+
+
 class WorkloadConfig(Table):
     """workload.toml."""
 
@@ -81,30 +74,7 @@ class WorkloadConfig(Table):
     direction: Direction
     loss_lower_bound: float = 0.0
     scales: dict[str, ScaleConfig]
-
-
-class Dimension(Table):
-    """One line of a search space: a range, or a list of choices."""
-
-    low: float | None = None
-    high: float | None = None
-    scale: Literal["linear", "log"] = "linear"
-    integer: bool = False
-    choices: list[Scalar] | None = None
-
-    @model_validator(mode="after")
-    def _range_or_choices(self) -> Self:
-        if self.choices is not None:
-            if not self.choices or self.low is not None or self.high is not None:
-                raise ValueError("give either `choices` (one or more), or `low` and `high`")
-            return self
-        if self.low is None or self.high is None:
-            raise ValueError("a range needs both `low` and `high`")
-        if self.low >= self.high:
-            raise ValueError(f"low = {self.low:g} must be below high = {self.high:g}")
-        if self.scale == "log" and self.low <= 0:
-            raise ValueError(f"a log scale needs low > 0, not {self.low:g}")
-        return self
+    variants: dict[Name, VariantConfig] = {}
 
 
 class RecipeConfig(Table):
@@ -140,7 +110,18 @@ class SubmissionConfig(Table):
     recipe: RecipeConfig | None = None
     """None: submission.py defines `configure` or `Submission`."""
     defaults: Hparams = {}
+    """Used where nothing is tuned."""
     search_space: dict[str, Dimension] = {}
+    """What trials are drawn from where a ruleset tunes."""
+    points: list[Hparams] = []
+    """Instead of a search space: the very points that trials are drawn from."""
+
+    @model_validator(mode="after")
+    def _one_way_to_tune(self) -> Self:
+        if self.search_space and self.points:
+            raise ValueError("give either [search_space] or [[points]]")
+        check_space(self.search_space, self.defaults)
+        return self
 
 
 class RulesetConfig(Table):
@@ -151,8 +132,14 @@ class RulesetConfig(Table):
     studies: int = Field(gt=0)
     trials: int = Field(gt=0)
     """In each study."""
+    tuning: Literal["none", "search"] = "none"
+    """Whether trials take the defaults, or points drawn from the search space."""
+    cost: Literal["fastest", "all"] = "fastest"
+    """Time of a study: of its fastest trial, or of all trials up to the first that reaches."""
     budget_factor: float = Field(gt=0)
     """Of the workload's budget."""
+    stop_at_target: bool = True
+    """Whether a trial ends where it reaches the target; calibration has none yet."""
     ranked: bool
     """Whether a leaderboard made by these rules may call itself one."""
 
@@ -169,69 +156,3 @@ class EditionConfig(Table):
     """Those that `bench run` takes when it is given none."""
     workloads: dict[Name, str]
     """SHA-256 of each workload's folder; another hash is another edition."""
-
-
-Model = TypeVar("Model", bound=BaseModel)
-
-
-def read_toml(path: Path, model: type[Model]) -> Model:
-    """Read a TOML file as a config model.
-
-    Raises:
-        BenchError: if the file is missing, is not TOML, or does not fit; names file and key.
-    """
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BenchError(f"cannot read {path}: {error.strerror}", "check the path") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BenchError(f"{path} is not TOML: {error}", "mend the named line") from error
-    return parse(table, model, str(path))
-
-
-def parse(table: Any, model: type[Model], where: str) -> Model:  # noqa: ANN401 - not yet checked
-    """Check plain values against a config model.
-
-    Args:
-        table: as TOML or JSON gave it.
-        model: the expected shape.
-        where: the file's path, for the error.
-
-    Raises:
-        BenchError: names the file, the key and the nearest key that exists.
-    """
-    try:
-        return model.model_validate(table)
-    except ValidationError as error:
-        raise _explain(error, model, where) from error
-
-
-def _explain(error: ValidationError, model: type[BaseModel], where: str) -> BenchError:
-    # A mistyped key is also a missing one: the mistyping is what to tell.
-    first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
-    location = first["loc"]
-    key = ".".join(str(part) for part in location)
-    if first["type"] == "extra_forbidden":
-        known = _known_keys(model, location[:-1])
-        return BenchError(f"{where}: unknown key '{key}'", nearest(str(location[-1]), known))
-    if first["type"] == "missing":
-        return BenchError(f"{where}: key '{key}' is missing", "add it")
-    reason = first["msg"].removeprefix("Value error, ")
-    return BenchError(f"{where}: '{key}': {reason}", "mend that value")
-
-
-def _known_keys(model: type[BaseModel], location: tuple[int | str, ...]) -> set[str]:
-    """Follow a path of keys through nested models to the keys allowed at its end."""
-    for part in location:
-        field = model.model_fields.get(str(part))
-        inner = _model_within(field.annotation) if field else None
-        if inner is not None:
-            model = inner
-    return set(model.model_fields)
-
-
-def _model_within(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401 - any annotation
-    if isinstance(annotation, type) and get_origin(annotation) is None:
-        return annotation if issubclass(annotation, BaseModel) else None
-    found = (_model_within(argument) for argument in get_args(annotation))
-    return next((model for model in found if model), None)

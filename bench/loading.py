@@ -6,13 +6,14 @@ import traceback
 from pathlib import Path
 from types import ModuleType
 
-from bench.config import Hparams, SubmissionConfig
+from bench.config import SubmissionConfig
 from bench.errors import BenchError, nearest
 from bench.folders import import_module
 from bench.manifests import read_submission
 from bench.optimizers import find_optimizer
 from bench.recipe import Recipe, RecipeSubmission
 from bench.submission import Submission
+from bench.tables import Hparams
 from bench.task import Task
 
 

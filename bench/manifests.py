@@ -2,21 +2,58 @@
 
 from pathlib import Path
 
-from bench.config import ScaleConfig, SubmissionConfig, WorkloadConfig, read_toml
+from bench.config import ScaleConfig, SubmissionConfig, WorkloadConfig
 from bench.errors import BenchError, nearest
 from bench.folders import MANIFEST
+from bench.tables import VARIANT_SIGN, read_toml
 
 
-def read_workload(folder: Path) -> WorkloadConfig:
+def read_workload(folder: Path, variant: str = "") -> WorkloadConfig:
     """Read a workload's TOML.
 
+    Args:
+        folder: the workload's.
+        variant: one of its variants; empty takes the workload itself.
+
     Raises:
-        BenchError: if it is wrong, or its name is not its folder's.
+        BenchError: if it is wrong, its name is not its folder's, or it has no such variant.
     """
     path = folder / MANIFEST["workloads"]
     config = read_toml(path, WorkloadConfig)
     _check_name(config.name, path)
-    return config
+    return choose_variant(config, variant) if variant else config
+
+
+def choose_variant(config: WorkloadConfig, variant: str) -> WorkloadConfig:
+    """Return a variant as a workload of its own, named `workload+variant`.
+
+    Raises:
+        BenchError: if the workload has none of that name, or the variant a scale of its own.
+    """
+    if variant not in config.variants:
+        message = f"workload '{config.name}' has no variant '{variant}'"
+        raise BenchError(message, nearest(variant, config.variants))
+    change = config.variants[variant]
+    scales = {}
+    for name, differs in change.scales.items():
+        own = choose_scale(config, name)
+        scales[name] = own.model_copy(
+            update={
+                "target": differs.target,
+                "target_status": differs.target_status,
+                "test_target": differs.test_target,
+                "budget_steps": differs.budget_steps or own.budget_steps,
+                "model": own.model | differs.model,
+            }
+        )
+    return config.model_copy(
+        update={
+            "name": f"{config.name}{VARIANT_SIGN}{variant}",
+            "title": f"{config.title}; {change.title}",
+            "scales": scales,
+            "variants": {},
+        }
+    )
 
 
 def read_submission(folder: Path) -> SubmissionConfig:

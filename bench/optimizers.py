@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from bench.config import RecipeConfig, Role, Scalar
+from bench.config import RecipeConfig, Role
 from bench.errors import BenchError, nearest
 from bench.folders import import_module
+from bench.tables import Scalar
 from bench.task import Parameter
 
 Options = dict[str, Any]

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from bench.config import Hparams, RecipeConfig, parse
+from bench.config import RecipeConfig
 from bench.errors import BenchError
 from bench.optimizers import build_optimizer, find_optimizer, read_options, uncovered
 from bench.parts.batch_norm import estimate_statistics, find_batch_norms, kept_statistics
 from bench.parts.clipping import clip_by_global_norm
 from bench.parts.schedules import Schedule, make_schedule
 from bench.submission import Submission
+from bench.tables import Hparams, parse
 from bench.task import Task
 from bench.workload import Batch
 

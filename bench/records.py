@@ -9,7 +9,8 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from bench.config import Direction, Hparams, Name, RulesetConfig
+from bench.config import Direction, RulesetConfig
+from bench.tables import Hparams, Name, WorkloadName
 
 SCHEMA = 1
 
@@ -47,6 +48,10 @@ class Machine(Record):
     torch: str
 
 
+WorkloadRole = Literal["base", "held_out", "extra"]
+"""Of a workload: what it scores by, a variant that gates its base workload, or neither."""
+
+
 class WorkloadRecord(Record):
     """A workload as it was when the run began."""
 
@@ -62,6 +67,9 @@ class WorkloadRecord(Record):
     reference_step_s: float
     """Median seconds of the workload's own SGD step on this machine, probed when the run began."""
     budget_s: float
+    role: WorkloadRole = "base"
+    base_workload: WorkloadName | None = None
+    """Of which this is a variant; None for a base workload."""
 
 
 class SubmissionRecord(Record):
@@ -75,7 +83,7 @@ class SubmissionRecord(Record):
 class TrialKey(Record):
     """Address of a trial within a run."""
 
-    workload: Name
+    workload: WorkloadName
     submission: Name
     study: int
     trial: int
@@ -103,6 +111,18 @@ class PlannedTrial(TrialKey):
     hparams: Hparams
 
 
+class Origin(Record):
+    """Where records come from that this program did not make."""
+
+    benchmark: str
+    ruleset: str
+    """By which the trials were made, in that benchmark's own words."""
+    targets_sha256: str
+    """Of the table that targets, roles and budgets are from."""
+    notes: list[str]
+    """What of its logs could not be taken over, and why."""
+
+
 class RunRecord(Record):
     """run.json: what another person needs to repeat the run."""
 
@@ -122,6 +142,8 @@ class RunRecord(Record):
     workloads: dict[str, WorkloadRecord]
     submissions: dict[str, SubmissionRecord]
     plan: list[PlannedTrial]
+    origin: Origin | None = None
+    """None where this program made the trials. If not, what logs do not tell is 0 or empty."""
 
 
 class TrialRecord(TrialKey):
@@ -156,20 +178,27 @@ class TrialRecord(TrialKey):
 
 
 class Evaluation(Record):
-    """A line of events.jsonl: the weights after `examples`, judged on the validation split."""
+    """A line of events.jsonl: the weights after `examples`, judged on the validation split.
+
+    Beside those that are new, fields with a default are missing where a foreign log lacks them.
+    """
 
     index: int
     step: int
-    examples: int
-    tokens: int
+    examples: int = 0
+    tokens: int = 0
     train_s: float
-    eval_s: float
-    other_s: float
-    train_loss: Measured
+    eval_s: float = 0.0
+    other_s: float = 0.0
+    reference_steps: float | None = None
+    """`train_s` in reference steps, each as long as it took at the time of the stretch."""
+    reference_step_s: float | None = None
+    """Seconds of a reference step before and after the last stretch, their mean."""
+    train_loss: Measured = None
     """Mean over the steps since the last evaluation; None where not finite."""
     validation: Measured
     """The metric; None where not finite, which is never a hit."""
-    weights_sha256: str
+    weights_sha256: str = ""
 
 
 def reaches(value: float | None, target: float, direction: Direction) -> bool:

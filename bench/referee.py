@@ -17,6 +17,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt, ValidationError
 from bench.channel import ChannelClosed, ChannelError, Message
 from bench.clock import Clock, Ledger, SystemClock
 from bench.data.split import load_split
+from bench.probe import ReferenceClock, ReferenceProbe
 from bench.records import (
     Evaluation,
     PlannedTrial,
@@ -64,6 +65,7 @@ class Judge:
         self.model = workload.build_model().eval()
         self._validation = load_split(workload.scale.data, "validation")
         self._test = load_split(workload.scale.data, "test")
+        self.probe = ReferenceProbe(workload, self._validation)
 
     def judge_validation(self) -> float | None:
         """Return the metric of the model's weights on the validation split; None if not finite."""
@@ -114,6 +116,7 @@ class Trial:
         rules: the workload as recorded: target and direction.
         judge: of the same workload.
         clock: where the time comes from.
+        stop_at_target: whether the trial ends where it reaches its target.
     """
 
     def __init__(
@@ -123,11 +126,15 @@ class Trial:
         rules: WorkloadRecord,
         judge: Judge,
         clock: Clock | None = None,
+        *,
+        stop_at_target: bool = True,
     ) -> None:
+        self.stop_at_target = stop_at_target
         self.planned, self.order, self.rules, self.judge = planned, order, rules, judge
         self.ledger = Ledger(clock or SystemClock())
         self.last: Evaluation | None = None
         self.test: float | None = None
+        self.reached = False
         self.measured: Measured | None = None
 
     def run(self, on_evaluation: Callable[[Evaluation], None]) -> TrialRecord:
@@ -158,10 +165,11 @@ class Trial:
     ) -> Verdict:
         try:
             self._await_start(trainer)
+            reference = ReferenceClock(self.judge.probe)
             verdict = None
             while verdict is None:
                 answer = self._let_train(trainer)
-                evaluation = self._evaluate(answer, block)
+                evaluation = self._evaluate(answer, block, reference)
                 on_evaluation(evaluation)
                 verdict = self._decide(evaluation)
             self._test()
@@ -233,16 +241,21 @@ class Trial:
             raise ChannelError(f"'{kind}' expected, '{message.get('kind')}' came")
         return message
 
-    def _evaluate(self, answer: Answer, block: WeightBlock) -> Evaluation:
+    def _evaluate(
+        self, answer: Answer, block: WeightBlock, reference: ReferenceClock
+    ) -> Evaluation:
         block.take(self.judge.model)
         validation = self.judge.judge_validation()
         weights_sha256 = block.sha256()
         self.ledger.switch("other")
+        reference.charge(self.ledger.seconds("train"))
         return Evaluation(
             index=0 if self.last is None else self.last.index + 1,
             train_s=self.ledger.seconds("train"),
             eval_s=self.ledger.seconds("eval"),
             other_s=self.ledger.seconds("other"),
+            reference_steps=reference.steps,
+            reference_step_s=reference.step_s,
             validation=validation,
             weights_sha256=weights_sha256,
             **answer.model_dump(exclude={"kind"}),
@@ -259,11 +272,13 @@ class Trial:
     def _decide(self, evaluation: Evaluation) -> Verdict | None:
         self.last = evaluation
         if evaluation.train_s <= self.order.budget_s and self._hits(evaluation.validation):
-            return Verdict("reached")
+            self.reached = True
+            if self.stop_at_target:
+                return Verdict("reached")
         if evaluation.validation is None or evaluation.train_loss is None:
             return Verdict("diverged", "loss or metric is not finite")
         if evaluation.train_s >= self.order.budget_s:
-            return Verdict("budget")
+            return Verdict("reached" if self.reached else "budget")
         return None
 
     def _record(self, verdict: Verdict, started: str) -> TrialRecord:

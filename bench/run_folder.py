@@ -7,16 +7,17 @@ import fcntl
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from bench.config import parse
 from bench.errors import BenchError
 from bench.files import append_line, explain, write_atomically
 from bench.records import SCHEMA, Evaluation, Record, RunRecord, TrialKey, TrialRecord
+from bench.tables import parse
 
 RUN_FILE = "run.json"
 TRIAL_FILE = "trial.json"
@@ -24,6 +25,8 @@ EVENTS_FILE = "events.jsonl"
 LOCK_FILE = ".lock"
 
 AnyRecord = TypeVar("AnyRecord", RunRecord, TrialRecord)
+
+_EVALUATIONS = TypeAdapter(list[Evaluation])
 
 
 class RunFolder:
@@ -142,15 +145,10 @@ class RunFolder:
             return []
         except OSError as error:
             raise _unreadable(path, error) from error
-        events: list[Evaluation] = []
-        for number, line in enumerate(lines, start=1):
-            try:
-                event = Evaluation.model_validate_json(line)
-            except ValidationError as error:
-                raise _malformed(f"{path}, line {number}", error.errors()[0]["msg"]) from error
-            if events and event.index <= events[-1].index:
+        events = _parse_events(lines, path)
+        for number, (last, event) in enumerate(pairwise(events), start=2):
+            if event.index <= last.index:
                 raise _malformed(f"{path}, line {number}", "evaluations are out of order")
-            events.append(event)
         return events
 
     def write_trial(self, record: TrialRecord) -> None:
@@ -201,6 +199,22 @@ class RunFolder:
         write_atomically(self.path / name, record.model_dump_json(by_alias=True, indent=1) + "\n")
 
 
+def _parse_events(lines: list[bytes], path: Path) -> list[Evaluation]:
+    """Return the evaluations of a file's lines: all at once, which takes half the time."""
+    with suppress(ValidationError):
+        events = _EVALUATIONS.validate_json(b"[" + b",".join(lines) + b"]")
+        if len(events) == len(lines):
+            return events
+    return [_parse_event(line, f"{path}, line {n}") for n, line in enumerate(lines, start=1)]
+
+
+def _parse_event(line: bytes, where: str) -> Evaluation:
+    try:
+        return Evaluation.model_validate_json(line)
+    except ValidationError as error:
+        raise _malformed(where, error.errors()[0]["msg"]) from error
+
+
 def is_final(record: TrialRecord) -> bool:
     """Say whether a trial came to an end of its own."""
     return record.status != "interrupted"
@@ -208,9 +222,15 @@ def is_final(record: TrialRecord) -> bool:
 
 def _read_record(path: Path, model: type[AnyRecord]) -> AnyRecord:
     try:
-        table: Any = json.loads(path.read_bytes())
+        content = path.read_bytes()
     except OSError as error:
         raise _unreadable(path, error) from error
+    with suppress(ValidationError):  # which is then explained, in several times the time
+        record = model.model_validate_json(content)
+        if "schema_number" in record.model_fields_set and record.schema_number <= SCHEMA:
+            return record
+    try:
+        table: Any = json.loads(content)
     except ValueError as error:
         raise _malformed(str(path), str(error)) from error
     if not isinstance(table, dict) or not isinstance(table.get("schema"), int):

@@ -4,9 +4,9 @@ import shutil
 from pathlib import Path
 from string import Template
 
-from bench.config import check_name
 from bench.errors import BenchError
 from bench.folders import MANIFEST, Kind, source_files
+from bench.tables import check_name
 
 TEMPLATES = Path(__file__).parent / "templates"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from bench.config import Hparams
+from bench.tables import Hparams
 from bench.task import Task
 from bench.workload import Batch
 

@@ -17,7 +17,6 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,18 +30,18 @@ from torch import Tensor
 from bench.budget import Budget
 from bench.channel import Channel, ChannelClosed, Message
 from bench.clock import SystemClock
-from bench.config import Hparams
 from bench.data.split import load_split
 from bench.errors import BenchError
 from bench.loading import import_submission, load_submission
+from bench.probe import warm_up
 from bench.seeds import derive_seed
 from bench.submission import EvalReport, Submission
+from bench.tables import Hparams
 from bench.task import Task
 from bench.training_data import TrainingData
 from bench.weights import WeightBlock
-from bench.workload import Split, Workload, load_workload
+from bench.workload import load_workload
 
-WARM_UP_STEPS = 3
 PR_SET_PDEATHSIG = 1
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 KEPT_BYTES = 1 << 30
@@ -61,10 +60,13 @@ class TrialOrder:
     budget_examples: int
     threads: int
     log: Path
+    variant: str = ""
+    """Of the workload; empty is the workload itself."""
 
 
 def set_up_torch(threads: int) -> None:
     """Make this process train repeatably, bit for bit, on a fixed number of threads."""
+    keep_memory()
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
     # Filling fresh memory guards against code that reads it, and costs a pass over each new tensor.
@@ -76,26 +78,6 @@ def keep_memory() -> None:
     if platform.libc_ver()[0] == "glibc":
         for parameter in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
             ctypes.CDLL(None).mallopt(parameter, KEPT_BYTES)
-
-
-def warm_up(workload: Workload, split: Split) -> None:
-    """Take reference steps on throw-away weights, so that first-use costs stay off the clock."""
-    for _ in reference_steps(workload, split, WARM_UP_STEPS):
-        pass
-
-
-def reference_steps(workload: Workload, split: Split, count: int) -> Iterator[None]:
-    """Take the workload's own plain SGD steps on throw-away weights, one a turn."""
-    model = workload.build_model().train()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-    ids = torch.arange(workload.scale.batch_size) % workload.count_examples(split)
-    for step in range(count):
-        batch = workload.make_batch(split, ids, torch.Generator().manual_seed(step))
-        loss = workload.example_losses(workload.forward(model, batch), batch).mean()
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        yield
 
 
 def main(order: TrialOrder, end: socket.socket, share_weights: Any) -> None:  # noqa: ANN401
@@ -153,12 +135,11 @@ class Trainer:
     """
 
     def __init__(self, order: TrialOrder, channel: Channel, weights_fd: int) -> None:
-        keep_memory()
         set_up_torch(order.threads)
         self.order = order
         self.channel = channel
         self.clock = SystemClock()
-        self.workload = load_workload(order.workload_folder, order.scale)
+        self.workload = load_workload(order.workload_folder, order.scale, order.variant)
         split = load_split(self.workload.scale.data, "train")
         warm_up(self.workload, split)
         import_submission(order.submission_folder)

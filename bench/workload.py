@@ -92,13 +92,19 @@ class Workload(ABC):
         """
 
 
-def load_workload(folder: Path, scale: str) -> Workload:
+def load_workload(folder: Path, scale: str, variant: str = "") -> Workload:
     """Import a workload's folder at one of its scales.
 
+    Args:
+        folder: the workload's.
+        scale: one of its scales.
+        variant: one of its variants; empty takes the workload itself.
+
     Raises:
-        BenchError: if the TOML is wrong, the scale does not exist, or the code does not import.
+        BenchError: if the TOML is wrong, the scale or variant does not exist, or the code does not
+            import.
     """
-    config = read_workload(folder)
+    config = read_workload(folder, variant)
     scale_config = choose_scale(config, scale)
     try:
         module = import_module(folder, "workload")

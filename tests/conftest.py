@@ -7,9 +7,13 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+import hypothesis
 import pytest
 
 from bench.cli import main
+
+hypothesis.settings.register_profile("bench", deadline=None)  # tests share the cores
+hypothesis.settings.load_profile("bench")
 
 Bench = Callable[..., int]
 

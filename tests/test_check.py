@@ -6,12 +6,12 @@ import typer
 from typer.testing import CliRunner
 
 from bench.cli.check import check
-from bench.config import Dimension
 from bench.conformance.finding import Finding
 from bench.conformance.submissions import check_submission, corners
 from bench.conformance.workloads import check_workload
 from bench.errors import BenchError
 from bench.scaffold import scaffold
+from bench.search_space import Dimension
 
 app = typer.Typer()
 app.command()(check)

@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.config import RulesetConfig, SubmissionConfig, WorkloadConfig, parse, read_toml
+from bench.config import RulesetConfig, SubmissionConfig, WorkloadConfig
 from bench.errors import BenchError
+from bench.tables import parse, read_toml
 
 SUBMISSION = """
 name = "mine"

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.config import parse
 from bench.errors import BenchError
 from bench.folders import bundled_root, import_module
+from bench.tables import parse
 from bench.task import list_parameters
 
 WORKLOADS = bundled_root() / "workloads"

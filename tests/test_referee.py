@@ -42,7 +42,7 @@ def judge():
 
 @pytest.fixture
 def run_trial(judge, tmp_path):
-    def run(code: str, budget_s: float = 60.0, target: float = 0.0):
+    def run(code: str, budget_s: float = 60.0, target: float = 0.0, **how):
         folder = tmp_path / "mine"
         folder.mkdir(exist_ok=True)
         (folder / "submission.toml").write_text('name = "mine"\ntitle = "m"\nsource = "test"\n')
@@ -63,7 +63,7 @@ def run_trial(judge, tmp_path):
             log=tmp_path / "trainer.log",
         )  # fmt: skip
         events: list[Evaluation] = []
-        record = Trial(planned, order, rules, judge).run(events.append)
+        record = Trial(planned, order, rules, judge, **how).run(events.append)
         assert not multiprocessing.active_children()
         return record, events
 
@@ -230,3 +230,17 @@ def test_what_a_submission_prints_goes_to_its_log(run_trial, tmp_path, capfd):
     assert record.status == "reached"
     assert "chatter" in (tmp_path / "trainer.log").read_text()
     assert "chatter" not in capfd.readouterr().out
+
+
+def test_training_is_counted_in_reference_steps_too(run_trial):
+    record, events = run_trial(PLAIN, target=100.0)
+    (event,) = events
+    assert event.reference_steps == pytest.approx(event.train_s / event.reference_step_s)
+    assert 0 < event.reference_step_s < record.wall_s
+
+
+def test_without_a_target_to_stop_at_a_trial_goes_to_its_budget(run_trial):
+    record, events = run_trial(PLAIN, budget_s=1.0, target=100.0, stop_at_target=False)
+    assert record.status == "reached"
+    assert len(events) > 1
+    assert record.train_s >= 1.0

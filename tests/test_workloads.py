@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.config import DataConfig, Scalar
+from bench.config import DataConfig
 from bench.data.preparation import prepare
 from bench.data.split import load_split
 from bench.errors import BenchError
 from bench.folders import bundled_root, import_module
 from bench.records import reaches
+from bench.tables import Scalar
 from bench.workload import Split, Workload, load_workload
 
 WORKLOADS = bundled_root() / "workloads"

@@ -30,6 +30,12 @@ def run(
     studies: Annotated[
         int | None, typer.Option(help="Repeats, each seeded anew.", show_default="the ruleset's")
     ] = None,
+    trials: Annotated[
+        int | None, typer.Option(help="In each study.", show_default="the ruleset's")
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Address of a trial: gpt/adamw/study_0/trial_3.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Every random stream derives from it.")] = 0,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the records.", show_default="in results/runs")
@@ -47,6 +53,7 @@ def run(
     """
     from bench.editions import load_edition
     from bench.launch.plan import Request, resolve
+    from bench.records import FAILED
     from bench.report.inventory import RUNS
     from bench.rulesets import load_ruleset
 
@@ -56,6 +63,8 @@ def run(
         workloads=workload or [],
         submissions=submission or [],
         studies=studies,
+        trials=trials,
+        only=only or [],
         seed=seed,
         paths=path or [],
         argv=["bench", *sys.argv[1:]],
@@ -64,7 +73,10 @@ def run(
     if dry_run:
         _print_plan(plan)
         return
-    _run(plan, out or RUNS / plan.run_name)
+    folder, made = make_run(plan, out or RUNS / plan.run_name)
+    _show(folder)
+    if any(trial.status in FAILED for trial in made):
+        raise typer.Exit(1)
 
 
 def _print_plan(plan: "Plan") -> None:
@@ -75,10 +87,18 @@ def _print_plan(plan: "Plan") -> None:
     typer.echo(f"{len(trials)} trials")
 
 
-def _run(plan: "Plan", out: Path) -> None:
+def make_run(plan: "Plan", out: Path) -> tuple["RunFolder", list["TrialRecord"]]:
+    """Make the trials of a plan that are not finished, showing how they go.
+
+    Args:
+        plan: what is asked for.
+        out: folder of the records.
+
+    Returns:
+        The folder, and the records of the trials made now.
+    """
     from bench.launch.rehearsal import rehearse
     from bench.launch.run_record import open_run
-    from bench.records import FAILED
     from bench.run_folder import RunFolder
 
     folder = RunFolder(out)
@@ -86,10 +106,7 @@ def _run(plan: "Plan", out: Path) -> None:
     rehearse(plan, [name for name in plan.submissions if name not in known])
     with folder.lock():
         typer.echo(f"records: {out}")
-        made = _make_trials(plan, open_run(folder, plan), folder)
-    _show(folder)
-    if any(trial.status in FAILED for trial in made):
-        raise typer.Exit(1)
+        return folder, _make_trials(plan, open_run(folder, plan), folder)
 
 
 def _make_trials(plan: "Plan", record: "RunRecord", folder: "RunFolder") -> list["TrialRecord"]:

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from bench.budget import Budget
 from bench.clock import SystemClock
-from bench.config import Hparams
 from bench.data.preparation import prepare
 from bench.data.split import load_split
 from bench.loading import load_submission
 from bench.submission import Submission
+from bench.tables import Hparams
 from bench.task import Task
 from bench.training_data import TrainingData
 from bench.workload import Split, Workload, load_workload

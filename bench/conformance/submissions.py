@@ -8,10 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bench.config import Dimension, Hparams, Scalar
 from bench.conformance.finding import Finding, demand, run_check, run_checks
 from bench.conformance.rig import Attempt, Rig, repeatable
 from bench.manifests import read_submission
+from bench.search_space import Dimension
+from bench.tables import Hparams, Scalar
 
 MOST_CORNERS = 32
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from bench.folders import copy_source
-from bench.launch.plan import Plan
+from bench.launch.plan import Plan, variant_of
 from bench.records import Evaluation, PlannedTrial, RunRecord, TrialRecord
 from bench.referee import Judge, Trial, Watcher
 from bench.run_folder import RunFolder
@@ -53,6 +53,7 @@ class LocalRun:
             workload_folder=self.plan.workloads[planned.workload],
             submission_folder=source,
             scale=self.record.scale,
+            variant=variant_of(planned.workload),
             hparams=planned.hparams,
             seed=planned.seed,
             budget_s=rules.budget_s,
@@ -66,7 +67,8 @@ class LocalRun:
             self.watcher.evaluated(evaluation)
 
         self.watcher.started(planned)
-        record = Trial(planned, order, rules, judge).run(note)
+        stop = self.record.rules.stop_at_target
+        record = Trial(planned, order, rules, judge, stop_at_target=stop).run(note)
         self.folder.write_trial(record)
         self.watcher.ended(record)
         return record
@@ -74,5 +76,6 @@ class LocalRun:
     def _judge(self, name: str) -> Judge:
         """Return the judge of a workload; it serves all trials on it."""
         if name not in self._judges:
-            self._judges[name] = Judge(load_workload(self.plan.workloads[name], self.record.scale))
+            folder, scale = self.plan.workloads[name], self.record.scale
+            self._judges[name] = Judge(load_workload(folder, scale, variant_of(name)))
         return self._judges[name]

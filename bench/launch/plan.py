@@ -3,12 +3,14 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.config import EditionConfig, Hparams, RulesetConfig
+from bench.config import EditionConfig, RulesetConfig, SubmissionConfig
 from bench.errors import BenchError, nearest
 from bench.folders import Kind, find_folders, folder_sha256
 from bench.manifests import choose_scale, read_submission, read_workload
 from bench.records import PlannedTrial
 from bench.seeds import derive_seed
+from bench.tables import VARIANT_SIGN, Hparams
+from bench.tuning import draw_trials
 
 EVERY = "all"
 """In place of a name: every plug-in that is found."""
@@ -24,6 +26,9 @@ class Request:
         workloads: names; empty takes the edition's.
         submissions: names; empty takes the edition's.
         studies: of each pair; None takes the ruleset's.
+        trials: of each study; None takes the ruleset's.
+        only: addresses; empty takes every trial.
+        hparams: by submission, instead of its defaults.
         seed: of the run, from which every other derives.
         paths: more places of plug-ins.
         argv: the command line, for the record.
@@ -34,6 +39,9 @@ class Request:
     workloads: list[str] = field(default_factory=list)
     submissions: list[str] = field(default_factory=list)
     studies: int | None = None
+    trials: int | None = None
+    only: list[str] = field(default_factory=list)
+    hparams: dict[str, Hparams] = field(default_factory=dict)
     seed: int = 0
     paths: list[Path] = field(default_factory=list)
     argv: list[str] = field(default_factory=list)
@@ -48,41 +56,66 @@ class Plan:
         workloads: folder of each workload, by name.
         submissions: folder of each submission, by name.
         studies: of each pair.
+        trials_per_study: in each of them.
     """
 
     request: Request
     workloads: dict[str, Path]
     submissions: dict[str, Path]
     studies: int
+    trials_per_study: int
 
     @property
     def run_name(self) -> str:
         """Name of the run's folder unless another is given: the same command finds it again."""
         hashes = [folder_sha256(f) for f in [*self.workloads.values(), *self.submissions.values()]]
-        digest = derive_seed(self.request.seed, self.studies, *hashes)
+        digest = derive_seed(
+            self.request.seed, self.studies, self.trials_per_study, *self.workloads, *hashes
+        )
         edition, rules = self.request.edition.name, self.request.rules.name
-        return f"{edition}-{rules}-seed{self.request.seed}-{digest:016x}"[:-8]
+        return f"{edition}-{rules}-seed{self.request.seed}-{digest >> 32:08x}"
 
     def trials(self) -> list[PlannedTrial]:
-        """Return the trials in their order: studies outermost, so that drift meets all alike."""
-        defaults = {name: read_submission(f).defaults for name, f in self.submissions.items()}
-        return [
-            self._trial(workload, submission, study, defaults[submission])
+        """Return the trials in their order: studies outermost, so that drift meets all alike.
+
+        Raises:
+            BenchError: if an address asked for is none of them, or a submission cannot be tuned.
+        """
+        configs = {name: read_submission(folder) for name, folder in self.submissions.items()}
+        every = [
+            self._trial(workload, configs[submission], study, trial, hparams)
             for study in range(self.studies)
             for workload in self.workloads
             for submission in self.submissions
+            for trial, hparams in enumerate(self._hparams(configs[submission], study))
         ]
+        return self._chosen(every) if self.request.only else every
 
-    def _trial(self, workload: str, submission: str, study: int, hparams: Hparams) -> PlannedTrial:
+    def _hparams(self, config: SubmissionConfig, study: int) -> list[Hparams]:
+        if self.request.rules.tuning == "search":
+            return draw_trials(config, self.request.seed, study, self.trials_per_study)
+        given = self.request.hparams.get(config.name, {})
+        return [config.defaults | given] * self.trials_per_study
+
+    def _trial(
+        self, workload: str, config: SubmissionConfig, study: int, trial: int, hparams: Hparams
+    ) -> PlannedTrial:
         return PlannedTrial(
             workload=workload,
-            submission=submission,
+            submission=config.name,
             study=study,
-            trial=0,
+            trial=trial,
             # Without the submission's name: all meet the same first weights and data order.
-            seed=derive_seed(self.request.seed, "study", study, "trial", 0),
+            seed=derive_seed(self.request.seed, "study", study, "trial", trial),
             hparams=hparams,
         )
+
+    def _chosen(self, every: list[PlannedTrial]) -> list[PlannedTrial]:
+        known = {str(trial.key()): trial for trial in every}
+        for address in self.request.only:
+            if address not in known:
+                raise BenchError(f"--only {address} is no trial", nearest(address, known))
+        return [trial for address, trial in known.items() if address in self.request.only]
 
 
 def resolve(request: Request) -> Plan:
@@ -93,23 +126,36 @@ def resolve(request: Request) -> Plan:
     """
     if request.seed < 0:
         raise BenchError(f"--seed {request.seed} is negative", "give a whole number from 0")
-    studies = request.rules.studies if request.studies is None else request.studies
-    if studies < 1:
-        raise BenchError(f"--studies {studies} makes no run", "give a whole number from 1")
+    studies = _count("--studies", request.studies, request.rules.studies)
+    trials = _count("--trials", request.trials, request.rules.trials)
     edition = request.edition
     workloads = _choose("workloads", request.workloads or list(edition.workloads), request.paths)
     submissions = _choose("submissions", request.submissions or edition.submissions, request.paths)
-    for folder in workloads.values():
-        choose_scale(read_workload(folder), edition.scale)
+    for name, folder in workloads.items():
+        choose_scale(read_workload(folder, variant_of(name)), edition.scale)
     for folder in submissions.values():
         read_submission(folder)
-    return Plan(request, workloads, submissions, studies)
+    return Plan(request, workloads, submissions, studies, trials)
+
+
+def variant_of(workload: str) -> str:
+    """Return the variant that a workload's name asks for: `deep` of `gpt+deep`; empty for none."""
+    return workload.partition(VARIANT_SIGN)[2]
+
+
+def _count(option: str, asked: int | None, usual: int) -> int:
+    if asked is not None and asked < 1:
+        raise BenchError(f"{option} {asked} makes no run", "give a whole number from 1")
+    return usual if asked is None else asked
 
 
 def _choose(kind: Kind, names: list[str], paths: list[Path]) -> dict[str, Path]:
     found = find_folders(kind, paths)
     names = list(found) if names == [EVERY] else names
+    chosen = {}
     for name in names:
-        if name not in found:
-            raise BenchError(f"unknown {kind.removesuffix('s')} '{name}'", nearest(name, found))
-    return {name: found[name] for name in names}
+        base = name.partition(VARIANT_SIGN)[0] if kind == "workloads" else name
+        if base not in found:
+            raise BenchError(f"unknown {kind.removesuffix('s')} '{base}'", nearest(base, found))
+        chosen[name] = found[base]
+    return chosen

@@ -6,7 +6,7 @@ from pathlib import Path
 from bench.channel import ChannelError, Message
 from bench.data import prepare
 from bench.errors import BenchError
-from bench.launch.plan import Plan
+from bench.launch.plan import Plan, variant_of
 from bench.manifests import read_submission, read_workload
 from bench.trainer import TrialOrder
 from bench.trainer_process import TrainerProcess
@@ -32,21 +32,23 @@ def rehearse(plan: Plan, submissions: list[str]) -> None:
     """
     if not submissions:
         return
-    for workload_folder in plan.workloads.values():
-        scales = read_workload(workload_folder).scales
+    for workload_name, workload_folder in plan.workloads.items():
+        variant = variant_of(workload_name)
+        scales = read_workload(workload_folder, variant).scales
         scale = SMALLEST if SMALLEST in scales else plan.request.edition.scale
         prepare(scales[scale].data)
-        workload = load_workload(workload_folder, scale)
+        workload = load_workload(workload_folder, scale, variant)
         for name in submissions:
-            order = _order(workload_folder, plan.submissions[name], scale)
+            order = _order(workload_folder, plan.submissions[name], scale, variant)
             _refuse_mistakes(name, _build(order, workload))
 
 
-def _order(workload: Path, submission: Path, scale: str) -> TrialOrder:
+def _order(workload: Path, submission: Path, scale: str, variant: str) -> TrialOrder:
     return TrialOrder(
         workload_folder=workload,
         submission_folder=submission,
         scale=scale,
+        variant=variant,
         hparams=read_submission(submission).defaults,
         seed=0,
         budget_s=LIMIT_S,

@@ -7,15 +7,21 @@ from pydantic import BaseModel
 
 from bench.config import EditionConfig
 from bench.data import prepare
+from bench.data.split import load_split
 from bench.errors import BenchError
 from bench.folders import folder_sha256
-from bench.launch.plan import Plan, Request
-from bench.launch.probe import probe_reference_step_s
+from bench.launch.plan import Plan, Request, variant_of
 from bench.launch.provenance import find_commit, find_versions
 from bench.machine import fingerprint
 from bench.manifests import choose_scale, read_submission, read_workload
+from bench.probe import ReferenceProbe
 from bench.records import RunRecord, SubmissionRecord, WorkloadRecord
 from bench.run_folder import RunFolder
+from bench.trainer import set_up_torch
+from bench.workload import Workload, load_workload
+
+PROBED_STEPS = 12
+"""That a budget's seconds are taken from."""
 
 
 def open_run(folder: RunFolder, plan: Plan) -> RunRecord:
@@ -54,7 +60,7 @@ def draw_up(plan: Plan) -> RunRecord:
         versions=find_versions(needed),
         commit=find_commit(),
         argv=request.argv,
-        workloads={n: _record_workload(folder, request) for n, folder in plan.workloads.items()},
+        workloads={n: _record_workload(n, f, request) for n, f in plan.workloads.items()},
         submissions={n: _record_submission(folder) for n, folder in plan.submissions.items()},
         plan=plan.trials(),
     )
@@ -63,16 +69,18 @@ def draw_up(plan: Plan) -> RunRecord:
 def edition_name(edition: EditionConfig, workloads: dict[str, Path]) -> str:
     """Return the edition's name, marked where a workload is not the one that it froze."""
     frozen = all(
-        folder_sha256(folder) == edition.workloads.get(name) for name, folder in workloads.items()
+        folder_sha256(folder) == edition.workloads.get(folder.name) for folder in workloads.values()
     )
     return edition.name if frozen else f"{edition.name}+modified"
 
 
-def _record_workload(folder: Path, request: Request) -> WorkloadRecord:
-    config = read_workload(folder)
-    scale = choose_scale(config, request.edition.scale)
+def _record_workload(name: str, folder: Path, request: Request) -> WorkloadRecord:
+    variant = variant_of(name)
+    config = read_workload(folder, variant)
+    scale_name = request.edition.scale
+    scale = choose_scale(config, scale_name)
     data_sha256 = prepare(scale.data)
-    step_s = probe_reference_step_s(folder, request.edition.scale, request.edition.threads)
+    step_s = _probe_step_s(load_workload(folder, scale_name, variant), request.edition.threads)
     return WorkloadRecord(
         title=config.title,
         metric=config.metric,
@@ -85,6 +93,12 @@ def _record_workload(folder: Path, request: Request) -> WorkloadRecord:
         reference_step_s=step_s,
         budget_s=scale.budget_steps * step_s * request.rules.budget_factor,
     )
+
+
+def _probe_step_s(workload: Workload, threads: int) -> float:
+    set_up_torch(threads)
+    split = load_split(workload.scale.data, "train")
+    return ReferenceProbe(workload, split).median_step_s(PROBED_STEPS)
 
 
 def _record_submission(folder: Path) -> SubmissionRecord:
@@ -108,7 +122,7 @@ def extend(record: RunRecord, plan: Plan, where: Path) -> RunRecord:
     request = plan.request
     _check_same(record, plan, where)
     workloads = {
-        name: record.workloads.get(name) or _record_workload(folder, request)
+        name: record.workloads.get(name) or _record_workload(name, folder, request)
         for name, folder in plan.workloads.items()
     }
     submissions = {name: _record_submission(f) for name, f in plan.submissions.items()}

@@ -1,0 +1,89 @@
+"""bench calibrate: find the target of a workload, and leave the evidence."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from bench.config import RulesetConfig
+    from bench.launch.plan import Request
+    from bench.run_folder import RunFolder
+
+BASELINES = ["sgd_nesterov", "adamw", "nadamw", "muon"]
+
+
+def calibrate(
+    workload: Annotated[str, typer.Argument(help="Name, or name+variant.")],
+    submission: Annotated[
+        list[str] | None,
+        typer.Option("-s", "--submission", help="Baseline.", show_default=", ".join(BASELINES)),
+    ] = None,
+    points: Annotated[int, typer.Option(min=1, help="Settings tried of each baseline.")] = 8,
+    seeds: Annotated[int, typer.Option(min=1, help="Repeats of the best setting.")] = 10,
+    scale: Annotated[str, typer.Option(help="micro or smoke.")] = "micro",
+    seed: Annotated[int, typer.Option(help="Every random stream derives from it.")] = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of records and evidence.", show_default="in results/calibration"),
+    ] = None,
+    path: Annotated[list[Path] | None, typer.Option(help="More places of plug-ins.")] = None,
+) -> None:
+    """Tune baselines to the end of the budget, repeat the best, and derive the target.
+
+    Takes points x baselines + seeds whole trials: about 40 minutes on two cores. The same command
+    again resumes. The target is what the best setting's median seed has at three quarters of the
+    budget; the evidence is written as evidence.json, and nothing else is changed.
+
+    [bold]bench calibrate gpt[/bold]
+
+    [bold]bench calibrate gpt+deep --points 4 -s adamw -s muon[/bold]
+    """
+    from dataclasses import replace
+
+    from bench.editions import load_edition
+    from bench.errors import BenchError
+    from bench.files import write_atomically
+    from bench.launch.plan import Request
+    from bench.report.calibration import print_evidence
+    from bench.score.calibration import best, collect, derive
+
+    home = out or Path("results", "calibration", f"{workload}-{scale}-seed{seed}")
+    asked = Request(
+        edition=load_edition(scale), rules=_rules("search", points=points), workloads=[workload],
+        submissions=submission or BASELINES, seed=seed, paths=path or [],
+        argv=["bench", *sys.argv[1:]],
+    )  # fmt: skip
+    search = _run(asked, home / "search")
+    direction = search.read().workloads[workload].direction
+    chosen = best(collect(search), direction)
+    if chosen is None:
+        raise BenchError("every trial diverged: nothing to set a target by", "give more --points")
+    again = replace(
+        asked, rules=_rules("repeats", seeds=seeds), submissions=[chosen.submission],
+        hparams={chosen.submission: chosen.hparams},
+    )  # fmt: skip
+    repeats = _run(again, home / "repeats")
+    evidence = derive(search, repeats, workload)
+    write_atomically(home / "evidence.json", evidence.model_dump_json(indent=1) + "\n")
+    print_evidence(evidence)
+    typer.echo(f"\nwritten: {home / 'evidence.json'}")
+
+
+def _rules(name: str, points: int = 0, seeds: int = 1) -> "RulesetConfig":
+    from bench.config import RulesetConfig
+
+    return RulesetConfig(
+        name=f"calibration-{name}", title="Every trial goes to the end of its budget",
+        studies=seeds, trials=points or 1, tuning="search" if points else "none",
+        budget_factor=1.0, stop_at_target=False, ranked=False,
+    )  # fmt: skip
+
+
+def _run(request: "Request", out: Path) -> "RunFolder":
+    from bench.cli.run import make_run
+    from bench.launch.plan import resolve
+
+    folder, _ = make_run(resolve(request), out)
+    return folder

@@ -1,0 +1,160 @@
+"""Targets from evidence: what well-tuned baselines reach at three quarters of the budget.
+
+The procedure is that of Dahl et al. 2023, arXiv:2306.07179, section 4.2, at the cost of a laptop:
+each baseline is tuned by trials from its search space, all to the end of the budget; the best of
+all settings is run again with other seeds; the target is what its median seed has at three
+quarters of the budget. A metric is smoothed over evaluations, lest one lucky one set a target.
+"""
+
+from collections.abc import Sequence
+from statistics import median
+
+from bench.config import Direction
+from bench.errors import BenchError
+from bench.records import Evaluation, Machine, Record, TrialRecord
+from bench.run_folder import RunFolder
+from bench.score.times import first_hit
+from bench.tables import Hparams
+
+FRACTION = 0.75
+"""Of the budget, at which the metric is looked at."""
+SMOOTHED = 3
+"""Evaluations up to that moment whose median is the metric there."""
+DIGITS = 4
+"""Significant digits of a target."""
+
+
+class Attempt(Record):
+    """A trial as evidence: its setting, and what it had at the fraction of the budget."""
+
+    submission: str
+    study: int
+    trial: int
+    seed: int
+    hparams: Hparams
+    status: str
+    value: float | None
+    """The smoothed metric; None if the trial diverged before."""
+    last: float | None
+    test: float | None
+    time_s: float | None = None
+    """To the target; None if it was missed."""
+
+
+class Evidence(Record):
+    """Why a target is what it is: every value, and where it was measured."""
+
+    workload: str
+    scale: str
+    metric: str
+    direction: Direction
+    folder_sha256: str
+    data_sha256: dict[str, str]
+    budget_steps: int
+    fraction: float
+    smoothed: int
+    machine: Machine
+    reference_step_s: float
+    versions: dict[str, str]
+    commit: str | None
+    search: list[Attempt]
+    repeats: list[Attempt]
+    target: float
+    test_target: float | None
+
+
+def smoothed_value(events: Sequence[Evaluation], until_s: float) -> float | None:
+    """Return the median of the last few metrics up to a moment of training.
+
+    Args:
+        events: of a trial, in their order.
+        until_s: training seconds.
+
+    Returns:
+        None if there is none, or one of them is not finite: the trial was diverging.
+    """
+    values = [event.validation for event in events if event.train_s <= until_s][-SMOOTHED:]
+    finite = [value for value in values if value is not None]
+    return median(finite) if finite and len(finite) == len(values) else None
+
+
+def collect(folder: RunFolder, target: float | None = None) -> list[Attempt]:
+    """Return the finished trials of a calibration's run as evidence.
+
+    Args:
+        folder: of the run.
+        target: to time them by; None leaves the times out.
+    """
+    run = folder.read()
+    return [
+        _as_attempt(trial, folder.read_events(trial.key()), target)
+        for trial in folder.finished(run).values()
+    ]
+
+
+def _as_attempt(trial: TrialRecord, events: Sequence[Evaluation], target: float | None) -> Attempt:
+    hit = None
+    if target is not None:
+        hit = first_hit(events, trial.model_copy(update={"target": target}))
+    return Attempt(
+        submission=trial.submission,
+        study=trial.study,
+        trial=trial.trial,
+        seed=trial.seed,
+        hparams=trial.hparams,
+        status=trial.status,
+        value=smoothed_value(events, FRACTION * trial.budget_s),
+        last=trial.validation,
+        test=trial.test,
+        time_s=hit.train_s if hit else None,
+    )
+
+
+def best(attempts: Sequence[Attempt], direction: Direction) -> Attempt | None:
+    """Return the attempt with the best value; None where all diverged."""
+    valued = [attempt for attempt in attempts if attempt.value is not None]
+    sign = 1 if direction == "min" else -1
+    return min(valued, key=lambda attempt: sign * (attempt.value or 0.0), default=None)
+
+
+def derive(search: RunFolder, repeats: RunFolder, workload: str) -> Evidence:
+    """Return the evidence that two runs give, and the target that follows from it.
+
+    Args:
+        search: every baseline's tuning trials.
+        repeats: the best setting of all, with other seeds.
+        workload: its name in both.
+
+    Raises:
+        BenchError: if every repeat diverged.
+    """
+    run = repeats.read()
+    rules = run.workloads[workload]
+    values = [a.value for a in collect(repeats) if a.value is not None]
+    if not values:
+        raise BenchError(
+            f"every repeat on {workload} diverged: nothing to set a target by",
+            "give more --points, or another --submission",
+        )
+    target = float(f"{median(values):.{DIGITS}g}")
+    repeated = collect(repeats, target)
+    tests = [a.test for a in repeated if a.time_s is not None and a.test is not None]
+    return Evidence(
+        workload=workload,
+        scale=run.scale,
+        metric=rules.metric,
+        direction=rules.direction,
+        folder_sha256=rules.folder_sha256,
+        data_sha256=rules.data_sha256,
+        budget_steps=rules.budget_steps,
+        fraction=FRACTION,
+        smoothed=SMOOTHED,
+        machine=run.machine,
+        reference_step_s=rules.reference_step_s,
+        versions=run.versions,
+        commit=run.commit,
+        search=collect(search, target),
+        repeats=repeated,
+        target=target,
+        test_target=float(f"{median(tests):.{DIGITS}g}") if tests else None,
+    )

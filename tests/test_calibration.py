@@ -1,0 +1,59 @@
+"""Targets from evidence."""
+
+import json
+from statistics import median
+
+import pytest
+from factories import make_event
+
+from bench.score.calibration import best, smoothed_value
+
+
+def events(*metrics):
+    return [make_event(i, float(i + 1), metric) for i, metric in enumerate(metrics)]
+
+
+def test_a_lucky_evaluation_does_not_make_a_value():
+    assert smoothed_value(events(0.1, 0.5, 0.9, 0.5, 0.6), until_s=4.5) == 0.5
+    assert smoothed_value(events(0.1, 0.5, 0.9, 0.5, 0.6), until_s=10.0) == 0.6
+
+
+def test_a_value_needs_an_evaluation_and_finite_ones():
+    assert smoothed_value(events(0.1), until_s=0.5) is None
+    assert smoothed_value(events(0.1, None, 0.3), until_s=9.0) is None
+
+
+def test_a_whole_calibration(bench, tmp_path, capsys):
+    """At smoke scale: the target is the repeats' median, recomputed here from the raw records."""
+    call = ("calibrate", "gpt", "--scale", "smoke", "--points", "2", "--seeds", "3",
+            "-s", "adamw", "-s", "sgd_nesterov", "--out", "cal")  # fmt: skip
+    assert bench(*call) == 0
+    shown = capsys.readouterr().out
+    evidence = json.loads((tmp_path / "cal/evidence.json").read_text())
+    assert [a["submission"] for a in evidence["search"]].count("adamw") == 2
+    assert len(evidence["repeats"]) == 3
+    assert len({a["seed"] for a in evidence["repeats"]}) == 3
+    assert len({str(a["hparams"]) for a in evidence["repeats"]}) == 1
+    values = []
+    for study in range(3):
+        name = evidence["repeats"][0]["submission"]
+        home = tmp_path / f"cal/repeats/trials/gpt/{name}/study_{study}/trial_0"
+        trial = json.loads((home / "trial.json").read_text())
+        lines = (home / "events.jsonl").read_text().splitlines()
+        until = 0.75 * trial["budget_s"]
+        found = [e["validation"] for e in map(json.loads, lines) if e["train_s"] <= until]
+        values.append(median(found[-3:]))
+        assert trial["train_s"] >= trial["budget_s"], "no trial stops at today's target"
+    assert evidence["target"] == pytest.approx(median(values), rel=1e-3)
+    best_value = min(a["value"] for a in evidence["search"])
+    (chosen,) = [a for a in evidence["search"] if a["value"] == best_value]
+    assert chosen["hparams"] == evidence["repeats"][0]["hparams"]
+    assert f"{evidence['target']:g}" in shown
+    assert "tuned baselines reach it" in shown
+    made = sorted(p.stat().st_mtime_ns for p in tmp_path.rglob("trial.json"))
+    assert bench(*call) == 0, "the same command again"
+    assert sorted(p.stat().st_mtime_ns for p in tmp_path.rglob("trial.json")) == made
+
+
+def test_the_best_is_by_the_metrics_direction():
+    assert best([], "min") is None

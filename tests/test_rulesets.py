@@ -1,0 +1,70 @@
+"""Rulesets that tune, end to end at smoke scale: which trials they make, and by which address."""
+
+import json
+
+import pytest
+
+TUNED = ("run", "--scale", "smoke", "-w", "gpt", "-s", "adamw", "--rules", "external")
+
+
+def planned(capsys) -> dict[str, str]:
+    lines = capsys.readouterr().out.splitlines()[:-1]
+    return dict(line.split("  ", 1) for line in lines)
+
+
+def test_each_study_draws_points_of_its_own(bench, capsys):
+    assert bench(*TUNED, "--dry-run") == 0
+    trials = planned(capsys)
+    assert list(trials)[:2] == ["gpt/adamw/study_0/trial_0", "gpt/adamw/study_0/trial_1"]
+    assert len(trials) == len(set(trials.values())) == 15
+
+
+def test_asking_for_more_trials_keeps_those_that_are_there(bench, capsys):
+    assert bench(*TUNED, "--trials", "2", "--dry-run") == 0
+    few = planned(capsys)
+    assert bench(*TUNED, "--trials", "4", "--dry-run") == 0
+    assert few.items() <= planned(capsys).items()
+
+
+def test_a_trial_can_be_made_alone_by_its_address(bench, tmp_path, capsys):
+    address = "gpt/adamw/study_1/trial_1"
+    counts = ("--studies", "2", "--trials", "2")
+    assert bench(*TUNED, *counts, "--only", address, "--out", "alone") == 0
+    assert bench(*TUNED, *counts, "--out", "all") == 0
+    alone = tmp_path / "alone/trials" / address
+    assert [p.parent for p in (tmp_path / "alone").rglob("trial.json")] == [alone]
+    events = [
+        (tmp_path / run / "trials" / address / "events.jsonl").read_text().splitlines()
+        for run in ("alone", "all")
+    ]
+    pairs = [tuple(map(json.loads, pair)) for pair in zip(*events, strict=False)]
+    assert pairs
+    for one, two in pairs:
+        for key in ("step", "train_loss", "validation", "weights_sha256"):
+            assert one[key] == two[key]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--only", "gpt/adamw/study_0/trial_9"), "--only gpt/adamw/study_0/trial_9 is no trial"),
+        (("--trials", "0"), "--trials 0 makes no run"),
+        (("-w", "gpt+deeep"), "has no variant 'deeep'"),
+        (("-w", "gtp+deep"), "unknown workload 'gtp'"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(bench, capsys, arguments, message):
+    assert bench(*TUNED, *arguments, "--dry-run") == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 2
+
+
+def test_a_submission_without_a_search_space_is_not_tuned(bench, tmp_path, capsys):
+    folder = tmp_path / "submissions/mine"
+    folder.mkdir(parents=True)
+    (folder / "submission.toml").write_text(
+        'name = "mine"\ntitle = "t"\nsource = "s"\n[recipe]\noptimizer = "torch:SGD"\n'
+    )
+    assert bench(*TUNED[:5], "-s", "mine", "--rules", "external", "--dry-run") == 2
+    assert "submission 'mine' has nothing to tune" in capsys.readouterr().err
