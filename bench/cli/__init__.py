@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from bench import __version__
+from bench.cli.calibrate import calibrate
 from bench.cli.check import check
 from bench.cli.data import app as data
 from bench.cli.doctor import doctor
@@ -54,6 +55,7 @@ app.command()(score)
 app.command()(leaderboard)
 app.command(name="list")(list_)
 app.command()(info)
+app.command()(calibrate)
 app.command()(new)
 app.command()(check)
 app.command()(doctor)

@@ -100,7 +100,9 @@ def configure(task: Task, hparams: Hparams) -> Recipe:
         momentum=numbers["momentum"],
         weight_decay=decay,
     )
-    options = {"lr": numbers["adamw_lr"], "betas": ADAMW_BETAS, "weight_decay": decay}
+    options = {
+        "lr": numbers["adamw_lr"], "betas": ADAMW_BETAS, "weight_decay": decay, "fused": True
+    }  # fmt: skip
     adamw = build_optimizer(torch.optim.AdamW, others, options, DECAYED_BY_ADAMW)
     horizon = round(numbers["horizon"] * task.budget.step_hint(task.batch_size))
     schedule = make_schedule("warmup_linear", max(1, horizon), warmup=numbers["warmup"])
