@@ -10,8 +10,11 @@ from types import ModuleType
 from typing import Literal
 
 from bench.errors import BenchError, nearest
+from bench.tables import base_of
 
 Kind = Literal["workloads", "submissions"]
+EVIDENCE = "evidence"
+"""Folder within a workload's: why its targets are what they are. No run depends on it."""
 MANIFEST: dict[Kind, str] = {"workloads": "workload.toml", "submissions": "submission.toml"}
 
 
@@ -49,15 +52,16 @@ def find_folders(kind: Kind, paths: list[Path] | None = None) -> dict[str, Path]
 
 
 def find_folder(kind: Kind, name: str, paths: list[Path] | None = None) -> Path:
-    """Return the folder of one plug-in.
+    """Return the folder of one plug-in; a variant's is its workload's.
 
     Raises:
         BenchError: if there is none of that name; offers the nearest.
     """
     folders = find_folders(kind, paths)
-    if name not in folders:
-        raise BenchError(f"unknown {kind.removesuffix('s')} '{name}'", nearest(name, folders))
-    return folders[name]
+    plugin = base_of(name) if kind == "workloads" else name
+    if plugin not in folders:
+        raise BenchError(f"unknown {kind.removesuffix('s')} '{plugin}'", nearest(plugin, folders))
+    return folders[plugin]
 
 
 def _folders_at(path: Path, kind: Kind) -> dict[str, Path]:
@@ -72,13 +76,14 @@ def _folders_in(root: Path, kind: Kind) -> dict[str, Path]:
 
 
 def source_files(folder: Path) -> list[Path]:
-    """Return the files that make up a plug-in, sorted, without caches and hidden files."""
+    """Return the files that make up a plug-in, sorted: no caches, no hidden files, no evidence."""
     return sorted(
         path
         for path in folder.rglob("*")
         if path.is_file()
         and not any(
-            part.startswith((".", "__pycache__")) for part in path.relative_to(folder).parts
+            part.startswith((".", "__pycache__")) or part == EVIDENCE
+            for part in path.relative_to(folder).parts
         )
     )
 

@@ -46,6 +46,16 @@ def check_workload_name(name: str) -> str:
     return name
 
 
+def base_of(workload: str) -> str:
+    """Return the workload that a name is of, or of a variant of: `gpt` of `gpt+deep`."""
+    return workload.partition(VARIANT_SIGN)[0]
+
+
+def variant_of(workload: str) -> str:
+    """Return the variant that a workload's name asks for: `deep` of `gpt+deep`; empty for none."""
+    return workload.partition(VARIANT_SIGN)[2]
+
+
 WorkloadName = Annotated[str, AfterValidator(check_workload_name)]
 
 

@@ -31,7 +31,7 @@ from bench.workload import Workload
 
 def decoder(workload: Workload) -> transformers.Trainer:
     """Return a training of a decoder: `default_data_collator` over chunks of tokens."""
-    sizes = workload.sizes
+    sizes = workload.settings
     config = transformers.GPTNeoXConfig(
         vocab_size=sizes.vocabulary, max_position_embeddings=sizes.context,
         hidden_size=sizes.width, intermediate_size=4 * sizes.width,
@@ -52,7 +52,7 @@ def decoder(workload: Workload) -> transformers.Trainer:
 
 def modern_encoder(workload: Workload) -> transformers.Trainer:
     """Return a training of ModernBERT."""
-    sizes = workload.sizes
+    sizes = workload.settings
     config = transformers.ModernBertConfig(
         vocab_size=sizes.vocabulary + 2, max_position_embeddings=sizes.context,
         hidden_size=sizes.width, intermediate_size=round(8 / 3 * sizes.width),
@@ -66,7 +66,7 @@ def modern_encoder(workload: Workload) -> transformers.Trainer:
 
 def encoder(workload: Workload) -> transformers.Trainer:
     """Return a training of BERT."""
-    sizes = workload.sizes
+    sizes = workload.settings
     config = transformers.BertConfig(
         vocab_size=sizes.vocabulary + 2, max_position_embeddings=sizes.context,
         hidden_size=sizes.width, intermediate_size=4 * sizes.width,
@@ -78,7 +78,7 @@ def encoder(workload: Workload) -> transformers.Trainer:
 
 def train_masked(workload: Workload, model: nn.Module) -> transformers.Trainer:
     """Return a training by `DataCollatorForLanguageModeling`, 15 % of tokens masked."""
-    vocabulary = workload.sizes.vocabulary
+    vocabulary = workload.settings.vocabulary
     symbols = {chr(ord("A") + index): index for index in range(vocabulary)}
     special = {"[PAD]": vocabulary, "[MASK]": vocabulary + 1}
     tokenizer = transformers.PreTrainedTokenizerFast(
@@ -139,7 +139,7 @@ RIVALS: dict[str, tuple[str, Callable[[Workload], transformers.Trainer]]] = {
 def token_chunks(workload: Workload) -> np.ndarray:
     """Return the training text in rows of the context, (N, T) int64."""
     tokens = load_split(workload.scale.data, "train")["tokens"]
-    context = workload.sizes.context
+    context = workload.settings.context
     rows = len(tokens) // context
     return tokens[: rows * context].view(rows, context).numpy().astype(np.int64)
 

@@ -186,7 +186,7 @@ def test_json_is_an_array_of_findings(workload):
 @pytest.mark.parametrize(
     ("plugin", "message", "hint"),
     [
-        ("adamv", "unknown submission or workload 'adamv'", "did you mean 'adamw'?"),
+        ("nadamv", "unknown submission or workload 'nadamv'", "did you mean 'nadamw'?"),
         ("some/where", "some/where holds no workload.toml or submission.toml", "give a plug-in's"),
     ],
 )

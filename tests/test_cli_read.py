@@ -117,6 +117,20 @@ def test_info_shows_numbers_and_what_is_missing():
     assert "no_such_package_at_all" in shown
 
 
+@pytest.mark.usefixtures("place")
+def test_variants_are_listed_and_told_about():
+    listed = call(list_, "workloads").output
+    assert "+post_norm" in listed.split("gpt ")[1]
+    entry = json.loads(call(info, "gpt+post_norm", "--json").output)
+    own = json.loads(call(info, "gpt", "--json").output)
+    assert entry["name"] == "gpt+post_norm"
+    assert entry["scales"]["micro"]["model"] == own["scales"]["micro"]["model"] | {"norm": "post"}
+    with pytest.raises(BenchError, match="no variant 'post'"):
+        call(info, "gpt+post")
+    with pytest.raises(BenchError, match="'mine' is no workload"):
+        call(info, "mine+post")
+
+
 def test_info_offers_the_nearest_name_and_tells_namesakes_apart(place: Path):
     with pytest.raises(BenchError, match="nothing is called 'tinny'") as caught:
         call(info, "tinny")

@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from bench.errors import BenchError
 from bench.folders import bundled_root, import_module
@@ -27,15 +28,24 @@ def _seeded():
 
 
 def make_resnet(depth: int = 8, norm: str = "batch") -> nn.Module:
-    config = resnet.ModelConfig(depth=depth, width=8, in_channels=3, num_classes=5, norm=norm)
-    return resnet.ResNet(config)
+    return resnet.ResNet(resnet_config(depth, norm=norm))
 
 
-def make_transformer(module) -> nn.Module:
-    config = module.ModelConfig(
-        vocabulary=VOCABULARY, context=CONTEXT, width=WIDTH, layers=2, heads=HEADS
-    )
-    return module.Transformer(config)
+def resnet_config(depth: int = 8, **changes):
+    table = {"width": 8, "in_channels": 3, "num_classes": 5, "norm": "batch", "activation": "relu"}
+    return resnet.ModelConfig(depth=depth, **(table | changes))
+
+
+def make_transformer(module, **changes) -> nn.Module:
+    return module.Transformer(transformer_config(module, **changes))
+
+
+def transformer_config(module, **changes):
+    table = {
+        "vocabulary": VOCABULARY, "context": CONTEXT, "width": WIDTH, "layers": 2, "heads": HEADS,
+        "norm": "pre", **({"qk_norm": False} if module is gpt else {}),
+    }  # fmt: skip
+    return module.ModelConfig(**(table | changes))
 
 
 def tokens_of(batch_size: int) -> Tensor:
@@ -49,8 +59,8 @@ def test_a_resnet_has_as_many_layers_with_weights_as_its_depth(depth):
 
 
 def test_the_resnet_20_of_the_paper_has_as_many_weights_as_its_table_says():
-    config = resnet.ModelConfig(depth=20, width=16, in_channels=3, num_classes=10, norm="batch")
-    weights = sum(p.numel() for p in resnet.ResNet(config).parameters())
+    model = resnet.ResNet(resnet_config(20, width=16, num_classes=10))
+    weights = sum(p.numel() for p in model.parameters())
     assert round(weights / 1e6, 2) == 0.27  # table 6
 
 
@@ -65,7 +75,7 @@ def test_each_stage_halves_the_picture_and_doubles_the_channels(norm):
 
 
 def test_a_block_that_adds_channels_has_the_shortcut_of_option_a():
-    block = resnet.Block(8, 16, "batch").eval()
+    block = resnet.Block(8, 16, "batch", "relu").eval()
     x = torch.randn(2, 8, 7, 7)
     inner = block.norm2(block.conv2(torch.relu(block.norm1(block.conv1(x)))))
     shortcut = torch.zeros_like(inner)
@@ -73,10 +83,11 @@ def test_a_block_that_adds_channels_has_the_shortcut_of_option_a():
     torch.testing.assert_close(block(x), torch.relu(inner + shortcut))
 
 
-def test_a_block_leaves_its_input_alone():
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+def test_a_block_leaves_its_input_alone(activation):
     x = torch.randn(2, 8, 6, 6)
     before = x.clone()
-    resnet.Block(8, 8, "batch")(x)
+    resnet.Block(8, 8, "batch", activation)(x)
     assert torch.equal(x, before)
 
 
@@ -105,7 +116,7 @@ def rotate(x: Tensor, position: int) -> Tensor:
 
 @pytest.mark.parametrize("module", [gpt, bert])
 def test_attention_is_what_its_formula_says(module):
-    attention = module.Attention(WIDTH, HEADS)
+    attention = module.Attention(WIDTH, HEADS, *([False] if module is gpt else []))
     x = torch.randn(1, 5, WIDTH)
     qkv = attention.qkv(x) if module is gpt else torch.cat([attention.q(x), attention.kv(x)], 2)
     q, k, v = qkv[0].view(5, 3, HEADS, WIDTH // HEADS).unbind(1)
@@ -162,6 +173,41 @@ def test_the_mask_is_an_input_and_never_an_answer():
     assert logits.shape == (1, 1, VOCABULARY)
 
 
+@pytest.mark.parametrize("module", [gpt, bert])
+def test_post_norm_normalises_each_sum_and_nothing_before_it(module):
+    block = module.Block(transformer_config(module, norm="post"))
+    x, turns = torch.randn(2, 5, WIDTH), module.rotary_turns(5, WIDTH // HEADS)
+    masks = [gpt.causal_mask(5)] if module is gpt else []
+    middle = block.norm1(x + block.attention(x, turns, *masks))
+    expected = block.norm2(middle + block.down(F.gelu(block.up(middle))))
+    torch.testing.assert_close(block(x, turns, *masks), expected)
+    assert isinstance(make_transformer(module, norm="post").norm, nn.Identity)
+
+
+def test_normalised_queries_and_keys_do_not_mind_their_scale():
+    torch.manual_seed(1)
+    attention = gpt.Attention(WIDTH, HEADS, qk_norm=True)
+    x, turns, mask = torch.randn(1, 5, WIDTH), gpt.rotary_turns(5, 8), gpt.causal_mask(5)
+    before = attention(x, turns, mask)
+    with torch.no_grad():
+        attention.qkv.weight[: 2 * WIDTH] *= 10
+    torch.testing.assert_close(attention(x, turns, mask), before, rtol=1e-3, atol=1e-4)
+    with torch.no_grad():
+        attention.qkv.weight[2 * WIDTH :] *= 10
+    torch.testing.assert_close(attention(x, turns, mask), 10 * before, rtol=1e-3, atol=1e-4)
+
+
+def test_group_norm_and_gelu_are_where_batch_norm_and_relu_were():
+    model = resnet.ResNet(resnet_config(norm="group", activation="gelu"))
+    norms = [m for m in model.modules() if isinstance(m, nn.GroupNorm | nn.BatchNorm2d)]
+    assert len(norms) == 7
+    assert all(isinstance(m, nn.GroupNorm) for m in norms)
+    outputs = []
+    model.blocks[0].register_forward_hook(lambda _m, _i, out: outputs.append(out))
+    model(torch.randn(2, 3, 28, 28))
+    assert -0.2 < outputs[0].min() < 0  # GELU dips to -0.17; ReLU never would
+
+
 @pytest.mark.parametrize("name", ["rotary_turns", "draw_weights"])
 def test_both_transformers_are_made_of_the_same_parts(name):
     ours, theirs = getattr(gpt, name), getattr(bert, name)
@@ -170,8 +216,8 @@ def test_both_transformers_are_made_of_the_same_parts(name):
 
 @pytest.mark.parametrize("module", [gpt, bert])
 def test_matrices_start_at_half_the_inverse_root_of_the_width(module):
-    config = module.ModelConfig(vocabulary=82, context=8, width=128, layers=1, heads=4)
-    for parameter in list_parameters(module.Transformer(config)):
+    model = make_transformer(module, vocabulary=82, width=128, layers=1, heads=4)
+    for parameter in list_parameters(model):
         if parameter.tensor.ndim == 2:
             assert parameter.tensor.std().item() == pytest.approx(0.5 / math.sqrt(128), rel=0.05)
 
@@ -193,13 +239,13 @@ def test_roles_are_told_apart_and_the_state_holds_no_constants(model, roles):
 
 @pytest.mark.parametrize("depth", [2, 9, 10])
 def test_a_depth_that_is_not_6n_plus_2_is_refused(depth):
-    table = {"depth": depth, "width": 8, "in_channels": 1, "num_classes": 2, "norm": "batch"}
+    table = resnet_config().model_dump() | {"depth": depth}
     with pytest.raises(BenchError, match=r"'depth'.*6n"):
         parse(table, resnet.ModelConfig, "here")
 
 
 @pytest.mark.parametrize("heads", [3, 16])
 def test_heads_that_do_not_divide_the_width_evenly_are_refused(heads):
-    table = {"vocabulary": 4, "context": 4, "width": 16, "layers": 1, "heads": heads}
+    table = transformer_config(gpt).model_dump() | {"heads": heads}
     with pytest.raises(BenchError, match=r"'heads'.*even width"):
         parse(table, gpt.ModelConfig, "here")

@@ -22,7 +22,8 @@ from bench.workload import Split, Workload, load_workload
 
 WORKLOADS = bundled_root() / "workloads"
 NAMES = ("bert", "cifar_resnet", "gpt")
-crop_and_mirror = import_module(WORKLOADS / "cifar_resnet", "workload").crop_and_mirror
+resnet = import_module(WORKLOADS / "cifar_resnet", "workload")
+crop_and_mirror, draw_label_noise = resnet.crop_and_mirror, resnet.draw_label_noise
 mask_tokens = import_module(WORKLOADS / "bert", "workload").mask_tokens
 
 
@@ -206,20 +207,25 @@ def test_an_example_of_bert_is_its_own_stretch_of_the_text():
     assert torch.equal(restored[1], split["tokens"][32:64].long())
 
 
-@given(context=st.integers(4, 200), batch_size=st.integers(1, 5), seed=st.integers(0, 2**32))
-def test_masking_touches_exactly_the_chosen_positions(context, batch_size, seed):
+@given(
+    context=st.integers(4, 200),
+    batch_size=st.integers(1, 5),
+    share=st.sampled_from([0.15, 0.4]),
+    seed=st.integers(0, 2**32),
+)
+def test_masking_touches_exactly_the_chosen_positions(context, batch_size, share, seed):
     tokens = torch.randint(50, (batch_size, context), generator=generator(seed))
-    seen, positions, targets = mask_tokens(tokens, 50, generator(seed))
-    assert positions.shape == targets.shape == (batch_size, max(1, round(0.15 * context)))
+    seen, positions, targets = mask_tokens(tokens, 50, share, generator(seed))
+    assert positions.shape == targets.shape == (batch_size, max(1, round(share * context)))
     assert all(len(set(row)) == len(row) for row in positions.tolist())
     assert torch.equal(seen.scatter(1, positions, targets), tokens)
-    again = mask_tokens(tokens, 50, generator(seed))
+    again = mask_tokens(tokens, 50, share, generator(seed))
     assert all(torch.equal(a, b) for a, b in zip((seen, positions, targets), again, strict=True))
 
 
 def test_masking_follows_the_shares_of_the_paper():
     tokens = torch.zeros(2000, 100, dtype=torch.int64)
-    seen, positions, _ = mask_tokens(tokens, 50, generator())
+    seen, positions, _ = mask_tokens(tokens, 50, 0.15, generator())
     fates = Counter(
         min(token, 1) + (token == 50) for token in seen.gather(1, positions).flatten().tolist()
     )
@@ -230,6 +236,29 @@ def test_masking_follows_the_shares_of_the_paper():
     assert share[0] == pytest.approx(0.1 + 0.1 / 50, abs=0.01)
     uses = torch.bincount(positions.flatten(), minlength=100) / 2000
     assert (uses - 0.15).abs().max() < 0.04
+
+
+def test_label_noise_is_always_the_same_and_of_the_share_asked_for():
+    noisy, drawn = draw_label_noise(20_000, 0.2, 10)
+    assert noisy.double().mean() == pytest.approx(0.2, abs=0.012)  # 4 sigma
+    assert torch.bincount(drawn[noisy], minlength=10).min() > 300  # of 400
+    draw_label_noise.cache_clear()
+    torch.manual_seed(5)
+    again = draw_label_noise(20_000, 0.2, 10)
+    assert torch.equal(again[0], noisy)
+    assert torch.equal(again[1], drawn)
+
+
+def test_only_training_labels_are_noisy():
+    noisy = load_workload(WORKLOADS / "cifar_resnet", "smoke", "label_noise")
+    split, clean = make_split("cifar_resnet", 400), load("cifar_resnet")
+    ids = torch.randperm(400, generator=generator())
+    given = noisy.make_batch(split, ids, generator()).targets
+    wrong = given != clean.make_batch(split, ids, generator()).targets
+    assert wrong.double().mean() == pytest.approx(0.2 * 9 / 10, abs=0.08)
+    assert torch.equal(noisy.make_batch(split, ids[:50], generator()).targets, given[:50])
+    model = noisy.build_model().eval()
+    assert noisy.evaluate(model, split) == clean.evaluate(model, split)
 
 
 def crops_of(image: Tensor, padding: int) -> set[bytes]:

@@ -53,9 +53,18 @@ def _print_group(console: "Console", kind: str, entries: "list[Entry]") -> None:
     if not entries:
         console.print(f"no {kind} here\n")
         return
-    rows = [[entry["name"], _describe(entry)] for entry in entries]
+    rows = [
+        row
+        for entry in entries
+        for row in [[entry["name"], _describe(entry)], *_describe_variants(entry)]
+    ]
     console.print(Grid("ll", [kind, ""], rows).to_terminal())
     console.print()
+
+
+def _describe_variants(entry: "Entry") -> list[list[str]]:
+    variants = entry.get("variants", {})
+    return [[f"  +{name}", variant["title"]] for name, variant in variants.items()]
 
 
 def _describe(entry: "Entry") -> str:

@@ -29,18 +29,21 @@ SECONDS = 600.0
 @contextmanager
 def repeatable() -> Iterator[None]:
     """Make PyTorch deterministic as a trainer does, and leave no trace of it."""
-    before = torch.are_deterministic_algorithms_enabled()
+    algorithms = torch.are_deterministic_algorithms_enabled()
+    filled = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     try:
         with torch.random.fork_rng(devices=[]):
             yield
     finally:
-        torch.use_deterministic_algorithms(before)
+        torch.use_deterministic_algorithms(algorithms)
+        torch.utils.deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
 
 
-def open_workload(folder: Path) -> Workload:
-    """Import a workload at the smoke scale, and prepare its data if need be."""
-    workload = load_workload(folder, SCALE)
+def open_workload(folder: Path, variant: str = "") -> Workload:
+    """Import a workload or a variant at the smoke scale, and prepare its data if need be."""
+    workload = load_workload(folder, SCALE, variant)
     prepare(workload.scale.data)
     return workload
 
@@ -101,9 +104,9 @@ class Rig:
     split: Split
 
     @classmethod
-    def open(cls, folder: Path, workload_folder: Path) -> "Rig":
+    def open(cls, folder: Path, workload_folder: Path, variant: str = "") -> "Rig":
         """Load what a submission is tried on."""
-        workload = open_workload(workload_folder)
+        workload = open_workload(workload_folder, variant)
         return cls(folder, workload, load_split(workload.scale.data, "train"))
 
     def start(self, hparams: Hparams | None = None) -> Attempt:

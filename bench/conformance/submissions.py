@@ -12,7 +12,7 @@ from bench.conformance.finding import Finding, demand, run_check, run_checks
 from bench.conformance.rig import Attempt, Rig, repeatable
 from bench.manifests import read_submission
 from bench.search_space import Dimension
-from bench.tables import Hparams, Scalar
+from bench.tables import Hparams, Scalar, variant_of
 
 MOST_CORNERS = 32
 
@@ -22,7 +22,7 @@ def check_submission(folder: Path, workloads: dict[str, Path]) -> list[Finding]:
 
     Args:
         folder: of the submission.
-        workloads: folders by name.
+        workloads: folders by name, of variants too.
     """
     unreadable = run_check(lambda: read_submission(folder))
     if unreadable:
@@ -31,13 +31,13 @@ def check_submission(folder: Path, workloads: dict[str, Path]) -> list[Finding]:
         return [
             Finding(folder.name, name, check, reason)
             for name, workload in workloads.items()
-            for check, reason in _check_on(folder, workload).items()
+            for check, reason in _check_on(folder, workload, variant_of(name)).items()
         ]
 
 
-def _check_on(folder: Path, workload: Path) -> dict[str, str | None]:
+def _check_on(folder: Path, workload: Path, variant: str) -> dict[str, str | None]:
     rigs: list[Rig] = []
-    unopened = run_check(lambda: rigs.append(Rig.open(folder, workload)))
+    unopened = run_check(lambda: rigs.append(Rig.open(folder, workload, variant)))
     if unopened:
         return {"workload opens": unopened}
     rig = rigs[0]

@@ -6,9 +6,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from bench.config import WorkloadConfig
 from bench.conformance.finding import Finding, demand, run_check, run_checks
-from bench.conformance.rig import SEED, open_workload, repeatable
+from bench.conformance.rig import SCALE, SEED, open_workload, repeatable
 from bench.data.split import load_split
+from bench.manifests import read_workload
+from bench.tables import VARIANT_SIGN
 from bench.task import list_parameters
 from bench.workload import Batch, Workload
 
@@ -17,12 +20,30 @@ EVALUATION_TOLERANCE = 1e-5
 
 
 def check_workload(folder: Path) -> list[Finding]:
-    """Run every check of a workload."""
-    opened: list[Workload] = []
+    """Run every check of a workload, and of its variants that have a smoke scale."""
     with repeatable():
-        unopened = run_check(lambda: opened.append(open_workload(folder)))
-        reasons = {"is built": unopened} | (run_checks(CHECKS, opened[0]) if opened else {})
-    return [Finding(folder.name, folder.name, check, why) for check, why in reasons.items()]
+        return [
+            Finding(
+                folder.name,
+                f"{folder.name}{VARIANT_SIGN}{variant}" if variant else folder.name,
+                check,
+                why,
+            )
+            for variant in ("", *_variants(folder))
+            for check, why in _check(folder, variant).items()
+        ]
+
+
+def _variants(folder: Path) -> list[str]:
+    config: list[WorkloadConfig] = []
+    run_check(lambda: config.append(read_workload(folder)))  # a broken one is found to be so later
+    return [name for own in config for name, v in own.variants.items() if SCALE in v.scales]
+
+
+def _check(folder: Path, variant: str) -> dict[str, str | None]:
+    opened: list[Workload] = []
+    unopened = run_check(lambda: opened.append(open_workload(folder, variant)))
+    return {"is built": unopened} | (run_checks(CHECKS, opened[0]) if opened else {})
 
 
 def _assigns_roles(workload: Workload) -> None:

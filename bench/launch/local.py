@@ -3,10 +3,11 @@
 from dataclasses import dataclass, field
 
 from bench.folders import copy_source
-from bench.launch.plan import Plan, variant_of
+from bench.launch.plan import Plan
 from bench.records import Evaluation, PlannedTrial, RunRecord, TrialRecord
 from bench.referee import Judge, Trial, Watcher
 from bench.run_folder import RunFolder
+from bench.tables import variant_of
 from bench.trainer import TrialOrder, set_up_torch
 from bench.workload import load_workload
 

@@ -6,10 +6,11 @@ from pathlib import Path
 from bench.config import EditionConfig, RulesetConfig, SubmissionConfig
 from bench.errors import BenchError, nearest
 from bench.folders import Kind, find_folders, folder_sha256
+from bench.launch.held_out import draw_held_out
 from bench.manifests import choose_scale, read_submission, read_workload
 from bench.records import PlannedTrial
 from bench.seeds import derive_seed
-from bench.tables import VARIANT_SIGN, Hparams
+from bench.tables import Hparams, base_of, variant_of
 from bench.tuning import draw_trials
 
 EVERY = "all"
@@ -27,6 +28,7 @@ class Request:
         submissions: names; empty takes the edition's.
         studies: of each pair; None takes the ruleset's.
         trials: of each study; None takes the ruleset's.
+        held_out: variants drawn of each workload, which gate it.
         only: addresses; empty takes every trial.
         hparams: by submission, instead of its defaults.
         seed: of the run, from which every other derives.
@@ -40,6 +42,7 @@ class Request:
     submissions: list[str] = field(default_factory=list)
     studies: int | None = None
     trials: int | None = None
+    held_out: int = 0
     only: list[str] = field(default_factory=list)
     hparams: dict[str, Hparams] = field(default_factory=dict)
     seed: int = 0
@@ -53,7 +56,8 @@ class Plan:
 
     Attributes:
         request: what was asked for.
-        workloads: folder of each workload, by name.
+        workloads: folder of each workload, by name, held-out variants last.
+        held_out: names of those.
         submissions: folder of each submission, by name.
         studies: of each pair.
         trials_per_study: in each of them.
@@ -61,6 +65,7 @@ class Plan:
 
     request: Request
     workloads: dict[str, Path]
+    held_out: frozenset[str]
     submissions: dict[str, Path]
     studies: int
     trials_per_study: int
@@ -128,19 +133,22 @@ def resolve(request: Request) -> Plan:
         raise BenchError(f"--seed {request.seed} is negative", "give a whole number from 0")
     studies = _count("--studies", request.studies, request.rules.studies)
     trials = _count("--trials", request.trials, request.rules.trials)
+    if request.held_out < 0:
+        raise BenchError(f"--held-out {request.held_out} is negative", "give a whole number from 0")
     edition = request.edition
     workloads = _choose("workloads", request.workloads or list(edition.workloads), request.paths)
     submissions = _choose("submissions", request.submissions or edition.submissions, request.paths)
+    held_out: dict[str, Path] = {}
     for name, folder in workloads.items():
-        choose_scale(read_workload(folder, variant_of(name)), edition.scale)
+        config = read_workload(folder, variant_of(name))
+        choose_scale(config, edition.scale)
+        if not variant_of(name):
+            drawn = draw_held_out(config, edition.scale, request.seed, request.held_out)
+            held_out |= dict.fromkeys(drawn, folder)
     for folder in submissions.values():
         read_submission(folder)
-    return Plan(request, workloads, submissions, studies, trials)
-
-
-def variant_of(workload: str) -> str:
-    """Return the variant that a workload's name asks for: `deep` of `gpt+deep`; empty for none."""
-    return workload.partition(VARIANT_SIGN)[2]
+    every = workloads | held_out
+    return Plan(request, every, frozenset(held_out), submissions, studies, trials)
 
 
 def _count(option: str, asked: int | None, usual: int) -> int:
@@ -154,7 +162,7 @@ def _choose(kind: Kind, names: list[str], paths: list[Path]) -> dict[str, Path]:
     names = list(found) if names == [EVERY] else names
     chosen = {}
     for name in names:
-        base = name.partition(VARIANT_SIGN)[0] if kind == "workloads" else name
+        base = base_of(name) if kind == "workloads" else name
         if base not in found:
             raise BenchError(f"unknown {kind.removesuffix('s')} '{base}'", nearest(base, found))
         chosen[name] = found[base]

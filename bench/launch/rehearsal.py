@@ -6,8 +6,9 @@ from pathlib import Path
 from bench.channel import ChannelError, Message
 from bench.data import prepare
 from bench.errors import BenchError
-from bench.launch.plan import Plan, variant_of
+from bench.launch.plan import Plan
 from bench.manifests import read_submission, read_workload
+from bench.tables import variant_of
 from bench.trainer import TrialOrder
 from bench.trainer_process import TrainerProcess
 from bench.weights import WeightBlock

@@ -10,13 +10,14 @@ from bench.data import prepare
 from bench.data.split import load_split
 from bench.errors import BenchError
 from bench.folders import folder_sha256
-from bench.launch.plan import Plan, Request, variant_of
+from bench.launch.plan import Plan
 from bench.launch.provenance import find_commit, find_versions
 from bench.machine import fingerprint
 from bench.manifests import choose_scale, read_submission, read_workload
 from bench.probe import ReferenceProbe
 from bench.records import RunRecord, SubmissionRecord, WorkloadRecord
 from bench.run_folder import RunFolder
+from bench.tables import base_of, variant_of
 from bench.trainer import set_up_torch
 from bench.workload import Workload, load_workload
 
@@ -60,7 +61,7 @@ def draw_up(plan: Plan) -> RunRecord:
         versions=find_versions(needed),
         commit=find_commit(),
         argv=request.argv,
-        workloads={n: _record_workload(n, f, request) for n, f in plan.workloads.items()},
+        workloads={n: _record_workload(n, f, plan) for n, f in plan.workloads.items()},
         submissions={n: _record_submission(folder) for n, folder in plan.submissions.items()},
         plan=plan.trials(),
     )
@@ -74,8 +75,8 @@ def edition_name(edition: EditionConfig, workloads: dict[str, Path]) -> str:
     return edition.name if frozen else f"{edition.name}+modified"
 
 
-def _record_workload(name: str, folder: Path, request: Request) -> WorkloadRecord:
-    variant = variant_of(name)
+def _record_workload(name: str, folder: Path, plan: Plan) -> WorkloadRecord:
+    request, variant = plan.request, variant_of(name)
     config = read_workload(folder, variant)
     scale_name = request.edition.scale
     scale = choose_scale(config, scale_name)
@@ -92,6 +93,8 @@ def _record_workload(name: str, folder: Path, request: Request) -> WorkloadRecor
         budget_steps=scale.budget_steps,
         reference_step_s=step_s,
         budget_s=scale.budget_steps * step_s * request.rules.budget_factor,
+        role="held_out" if name in plan.held_out else "base",
+        base_workload=base_of(name) if variant else None,
     )
 
 
@@ -119,10 +122,9 @@ def extend(record: RunRecord, plan: Plan, where: Path) -> RunRecord:
     Raises:
         BenchError: if the two differ in anything that numbers depend on; says in what.
     """
-    request = plan.request
     _check_same(record, plan, where)
     workloads = {
-        name: record.workloads.get(name) or _record_workload(name, folder, request)
+        name: record.workloads.get(name) or _record_workload(name, folder, plan)
         for name, folder in plan.workloads.items()
     }
     submissions = {name: _record_submission(f) for name, f in plan.submissions.items()}

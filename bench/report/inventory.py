@@ -12,6 +12,7 @@ from bench.folders import find_folders
 from bench.manifests import read_submission, read_workload
 from bench.rulesets import find_rulesets, load_ruleset
 from bench.run_folder import RUN_FILE
+from bench.tables import base_of, variant_of
 
 Listing = Literal["workloads", "submissions", "rulesets", "runs"]
 LISTINGS: tuple[Listing, ...] = get_args(Listing)
@@ -46,6 +47,7 @@ def find_entry(name: str, paths: list[Path] | None = None) -> Entry:
         BenchError: if there is none or more than one; or if it is broken.
     """
     kind, _, bare = name.rpartition("/")
+    bare, variant = base_of(bare), variant_of(bare)
     kinds = [k for k in LISTINGS if k != "runs" and kind in ("", k)]
     entries = [entry for k in kinds for entry in list_entries(k, paths)]
     found = [entry for entry in entries if entry["name"] == bare]
@@ -57,7 +59,14 @@ def find_entry(name: str, paths: list[Path] | None = None) -> Entry:
         raise BenchError(f"'{name}' is the name of two things", f"say {remedy}")
     if "error" in found[0]:
         raise BenchError(found[0]["error"], found[0]["hint"])
-    return found[0]
+    return _choose_variant(found[0], variant) if variant else found[0]
+
+
+def _choose_variant(entry: Entry, variant: str) -> Entry:
+    if entry["kind"] != "workloads":
+        raise BenchError(f"'{entry['name']}' is no workload", f"say {entry['name']}")
+    config = read_workload(Path(entry["path"]), variant).model_dump()
+    return {**entry, **config}
 
 
 def find_runs() -> dict[str, Path]:

@@ -11,6 +11,8 @@ Shapes: B sequences, T tokens, D width, H heads, N = B H heads of all sequences,
 a head, R = E / 2 its pairs, K masked tokens of each sequence, Q of T or K, V vocabulary.
 """
 
+from typing import Literal
+
 import torch
 from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
@@ -33,6 +35,8 @@ class ModelConfig(Table):
     width: int = Field(gt=0)
     layers: int = Field(gt=0)
     heads: int = Field(gt=0)
+    norm: Literal["pre", "post"]
+    """Whether the input of attention and perceptron is normalised, or its sum with their output."""
 
     @field_validator("heads")
     @classmethod
@@ -55,8 +59,9 @@ class Transformer(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.embedding = nn.Embedding(config.vocabulary + 1, config.width)
-        self.blocks = nn.ModuleList(Block(config.width, config.heads) for _ in range(config.layers))
-        self.norm = nn.LayerNorm(config.width, bias=False)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        pre_norm = config.norm == "pre"  # else the last block ends with a norm
+        self.norm = nn.LayerNorm(config.width, bias=False) if pre_norm else nn.Identity()
         self.head = nn.Linear(config.width, config.vocabulary, bias=False)
         turns_T31R = rotary_turns(config.context, config.width // config.heads)
         self.register_buffer("turns_T31R", turns_T31R, persistent=False)
@@ -82,14 +87,15 @@ class Block(nn.Module):
     """Attention, then a perceptron, each beside a residual connection.
 
     Args:
-        width: D.
-        heads: H.
+        config: D, H, and where norms are.
     """
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
+        width = config.width
+        self.post_norm = config.norm == "post"
         self.norm1 = nn.LayerNorm(width, bias=False)
-        self.attention = Attention(width, heads)
+        self.attention = Attention(width, config.heads)
         self.norm2 = nn.LayerNorm(width, bias=False)
         self.up = nn.Linear(width, 4 * width, bias=False)
         self.down = nn.Linear(4 * width, width, bias=False)
@@ -98,10 +104,18 @@ class Block(nn.Module):
         self, x_BTD: Tensor, turns_T31R: Tensor, positions_BK: Tensor | None = None
     ) -> Tensor:
         """Return (B, T, D) float32, or at the positions asked for only, (B, K, D)."""
-        attended_BQD = self.attention(self.norm1(x_BTD), turns_T31R, positions_BK)
-        x_BQD = attended_BQD + (x_BTD if positions_BK is None else take(x_BTD, positions_BK))
-        y_BQD: Tensor = self.down(F.gelu(self.up(self.norm2(x_BQD))))
-        return x_BQD + y_BQD
+        x_BQD = x_BTD if positions_BK is None else take(x_BTD, positions_BK)
+        if self.post_norm:
+            x_BQD = self.norm1(x_BQD + self.attention(x_BTD, turns_T31R, positions_BK))
+            normed_BQD: Tensor = self.norm2(x_BQD + self.perceive(x_BQD))
+            return normed_BQD
+        x_BQD = x_BQD + self.attention(self.norm1(x_BTD), turns_T31R, positions_BK)
+        return x_BQD + self.perceive(self.norm2(x_BQD))
+
+    def perceive(self, x_BQD: Tensor) -> Tensor:
+        """Return the perceptron's output, (B, Q, D) float32."""
+        y_BQD: Tensor = self.down(F.gelu(self.up(x_BQD)))
+        return y_BQD
 
 
 class Attention(nn.Module):

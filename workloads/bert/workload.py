@@ -3,11 +3,13 @@
 An example is a window of T bytes; windows follow one another without overlap.
 
 Source: Devlin et al. 2019, arXiv:1810.04805, section 3.1 (task 1) and appendix A.1, over bytes.
+Variant: the masking of Wettig et al. 2023, arXiv:2202.08005, section 3.
 
 Shapes: B windows, T tokens, K masked tokens of each window, V vocabulary, N windows of a split.
 """
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -16,11 +18,17 @@ from bench.api import Batch, BenchError, ScaleConfig, Split, WorkloadConfig, par
 
 from .model import ModelConfig, Transformer
 
-MASKED_SHARE = 0.15
-"""Of a window's tokens; of these, the next two are the shares that are hidden and replaced."""
 HIDDEN_SHARE = 0.8
 REPLACED_SHARE = 0.1
+"""Both of masked tokens."""
 EVAL_SEED = 1810_04805
+
+
+class Settings(ModelConfig):
+    """The scale's table `model`: which transformer, and how much of its input is masked."""
+
+    masked_share: float = Field(gt=0, lt=1)
+    """Of a window's tokens."""
 
 
 class Workload(api.Workload):
@@ -28,11 +36,11 @@ class Workload(api.Workload):
 
     def __init__(self, config: WorkloadConfig, scale: ScaleConfig) -> None:
         super().__init__(config, scale)
-        self.sizes = parse(scale.model, ModelConfig, f"workload '{config.name}', table model")
+        self.settings = parse(scale.model, Settings, f"workload '{config.name}', table model")
 
     def build_model(self) -> nn.Module:
         """Return the transformer with fresh weights."""
-        return Transformer(self.sizes)
+        return Transformer(self.settings)
 
     def count_examples(self, split: Split) -> int:
         """Return the number of whole windows.
@@ -41,15 +49,15 @@ class Workload(api.Workload):
             BenchError: if the data has more symbols than the model.
         """
         symbols = len(split["vocabulary"])
-        if symbols > self.sizes.vocabulary:
-            message = f"the data has {symbols} symbols, the model {self.sizes.vocabulary}"
+        if symbols > self.settings.vocabulary:
+            message = f"the data has {symbols} symbols, the model {self.settings.vocabulary}"
             raise BenchError(message, f"write vocabulary = {symbols} in workload.toml")
         return len(self._windows(split))
 
     @property
     def tokens_per_example(self) -> int:
         """Tokens of a window, masked or not."""
-        return self.sizes.context
+        return self.settings.context
 
     def make_batch(self, split: Split, ids: Tensor, rng: torch.Generator) -> Batch:
         """Gather windows, and mask tokens of each.
@@ -58,7 +66,9 @@ class Workload(api.Workload):
         there, (B, K); all int64.
         """
         tokens_BT = self._windows(split)[ids].long()
-        tokens_BT, positions_BK, targets_BK = mask_tokens(tokens_BT, self.sizes.vocabulary, rng)
+        tokens_BT, positions_BK, targets_BK = mask_tokens(
+            tokens_BT, self.settings.vocabulary, self.settings.masked_share, rng
+        )
         return Batch(ids, (tokens_BT, positions_BK), targets_BK)
 
     def forward(self, model: nn.Module, batch: Batch) -> Tensor:
@@ -84,28 +94,29 @@ class Workload(api.Workload):
 
     def _windows(self, split: Split) -> Tensor:
         """Return a view of the split as windows, (N, T) uint8."""
-        context = self.sizes.context
+        context = self.settings.context
         windows_NT: Tensor = split["tokens"].unfold(0, context, context)
         return windows_NT
 
 
 def mask_tokens(
-    tokens_BT: Tensor, vocabulary: int, rng: torch.Generator
+    tokens_BT: Tensor, vocabulary: int, share: float, rng: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Mask the same number of tokens, K = round(0.15 T), in every sequence.
+    """Mask the same number of tokens, K = round(share T), in every sequence.
 
     A masked token is hidden by [MASK] (80 %), replaced by any symbol (10 %), or left as it is.
 
     Args:
         tokens_BT: int64.
         vocabulary: number of symbols; [MASK] is the one after the last.
+        share: of tokens that are masked.
         rng: draws positions, and what becomes of each.
 
     Returns:
         The tokens to be seen, (B, T), the masked positions, (B, K), and what was there, (B, K).
     """
     batch_size, context = tokens_BT.shape
-    count = max(1, round(MASKED_SHARE * context))
+    count = max(1, round(share * context))
     positions_BK = torch.rand(batch_size, context, generator=rng).topk(count, dim=1).indices
     targets_BK = tokens_BT.gather(1, positions_BK)
     fate_BK = torch.rand(batch_size, count, generator=rng)

@@ -4,11 +4,14 @@ The shortcut where a stage begins is the paper's option A: every other pixel, th
 It has no weights and is what the paper used on CIFAR "in all cases".
 
 Source: He et al. 2016, arXiv:1512.03385, section 4.2; initial weights of He et al. 2015,
-arXiv:1502.01852.
+arXiv:1502.01852. Variants: group norm of Wu and He 2018, arXiv:1803.08494; GELU of Hendrycks and
+Gimpel 2016, arXiv:1606.08415.
 
 Shapes: B pictures, C channels, H and W height and width in pixels, K classes.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
@@ -17,6 +20,10 @@ from torch.nn import functional as F
 
 from bench.api import Table
 
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": partial(F.relu, inplace=True),
+    "gelu": F.gelu,
+}
 STAGES = 3
 GROUPS = 8
 """Of channels that group norm treats together."""
@@ -37,6 +44,7 @@ class ModelConfig(Table):
     in_channels: int = Field(gt=0)
     num_classes: int = Field(gt=1)
     norm: Literal["batch", "group"]
+    activation: Literal["relu", "gelu"]
 
 
 class ResNet(nn.Module):
@@ -52,11 +60,12 @@ class ResNet(nn.Module):
         blocks_per_stage = (config.depth - 2) // (2 * STAGES)
         self.stem = _conv3x3(config.in_channels, config.width, stride=1)
         self.norm = _norm(config.norm, config.width)
+        self.activate = ACTIVATIONS[config.activation]
         self.blocks = nn.Sequential()
         channels = config.width
         for width in widths:
             for _ in range(blocks_per_stage):
-                self.blocks.append(Block(channels, width, config.norm))
+                self.blocks.append(Block(channels, width, config.norm, config.activation))
                 channels = width
         self.head = nn.Linear(channels, config.num_classes)
 
@@ -66,7 +75,7 @@ class ResNet(nn.Module):
         Args:
             x_BCHW: float32; fastest when its channels are last in memory, as then are all others.
         """
-        x_BCHW = F.relu(self.norm(self.stem(x_BCHW)), inplace=True)
+        x_BCHW = self.activate(self.norm(self.stem(x_BCHW)))
         x_BC = self.blocks(x_BCHW).mean(dim=(2, 3))
         logits_BK: Tensor = self.head(x_BC)
         return logits_BK
@@ -79,9 +88,10 @@ class Block(nn.Module):
         channels: that come in.
         width: channels that go out, at least as many.
         norm: after each convolution.
+        activation: after the first norm, and after the sum.
     """
 
-    def __init__(self, channels: int, width: int, norm: str) -> None:
+    def __init__(self, channels: int, width: int, norm: str, activation: str) -> None:
         super().__init__()
         self.new_channels = width - channels
         self.stride = 2 if self.new_channels else 1
@@ -89,10 +99,11 @@ class Block(nn.Module):
         self.norm1 = _norm(norm, width)
         self.conv2 = _conv3x3(width, width, stride=1)
         self.norm2 = _norm(norm, width)
+        self.activate = ACTIVATIONS[activation]
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Return float32 of the same shape, or of twice the channels and half the height, width."""
-        y_BCHW = F.relu(self.norm1(self.conv1(x_BCHW)), inplace=True)
+        y_BCHW = self.activate(self.norm1(self.conv1(x_BCHW)))
         y_BCHW = self.norm2(self.conv2(y_BCHW))
         if self.new_channels:
             # Pooling over one pixel takes every other one, and keeps the order of memory, in which
@@ -100,7 +111,7 @@ class Block(nn.Module):
             x_BCHW = F.avg_pool2d(x_BCHW, kernel_size=1, stride=self.stride)
             x_BCHW = F.pad(x_BCHW, (0, 0, 0, 0, 0, self.new_channels))
         y_BCHW += x_BCHW
-        return F.relu(y_BCHW, inplace=True)
+        return self.activate(y_BCHW)
 
 
 def _conv3x3(channels: int, width: int, stride: int) -> nn.Conv2d:

@@ -1,10 +1,13 @@
 """Pictures told apart by a small ResNet, cropped and mirrored at random; accuracy.
 
-Source: He et al. 2016, arXiv:1512.03385, section 4.2.
+Source: He et al. 2016, arXiv:1512.03385, section 4.2. Variant: label noise of Zhang et al. 2017,
+arXiv:1611.03530, section 2.
 
-Shapes: B pictures, C channels, H and W height and width in pixels, P of the padded picture,
-K classes.
+Shapes: N pictures of a split, B of a batch, C channels, H and W height and width in pixels, P of
+the padded picture, K classes.
 """
+
+from functools import lru_cache
 
 import torch
 from pydantic import Field
@@ -17,6 +20,7 @@ from bench.api import Batch, ScaleConfig, Split, WorkloadConfig, parse
 from .model import ModelConfig, ResNet
 
 WHITE = 255
+NOISE_SEED = 1611_03530
 
 
 class Settings(ModelConfig):
@@ -27,6 +31,8 @@ class Settings(ModelConfig):
     pixel_std: float = Field(gt=0)
     crop_padding: int = Field(ge=0)
     """Black pixels on each side, within which a picture is cropped to its size."""
+    label_noise: float = Field(ge=0, lt=1)
+    """Share of training labels in whose place is one drawn from all classes, always the same."""
 
 
 class Workload(api.Workload):
@@ -47,7 +53,7 @@ class Workload(api.Workload):
     def make_batch(self, split: Split, ids: Tensor, rng: torch.Generator) -> Batch:
         """Gather pictures, (B, C, H, W) float32, each cropped and mirrored anew."""
         images_BCHW = crop_and_mirror(split["images"][ids], self.settings.crop_padding, rng)
-        return Batch(ids, (self._normalise(images_BCHW),), split["labels"][ids])
+        return Batch(ids, (self._normalise(images_BCHW),), self._noisy_labels(split, ids))
 
     def forward(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return logits, (B, K) float32."""
@@ -66,11 +72,34 @@ class Workload(api.Workload):
             correct += int((logits_BK.argmax(dim=1) == split["labels"][ids]).sum())
         return correct / self.count_examples(split)
 
+    def _noisy_labels(self, split: Split, ids: Tensor) -> Tensor:
+        labels_B = split["labels"][ids]
+        if not self.settings.label_noise:
+            return labels_B
+        noisy_N, drawn_N = draw_label_noise(
+            self.count_examples(split), self.settings.label_noise, self.settings.num_classes
+        )
+        return drawn_N[ids].where(noisy_N[ids], labels_B)
+
     def _normalise(self, images_BCHW: Tensor) -> Tensor:
         scale = 1 / (WHITE * self.settings.pixel_std)
         offset = self.settings.pixel_mean / self.settings.pixel_std
         x_BCHW = images_BCHW.to(torch.float32, memory_format=torch.channels_last)
         return x_BCHW.mul_(scale).sub_(offset)
+
+
+@lru_cache(maxsize=1)
+def draw_label_noise(count: int, share: float, classes: int) -> tuple[Tensor, Tensor]:
+    """Return which of N examples have a wrong label, (N,) bool, and what it may be, (N,) int64.
+
+    Args:
+        count: N.
+        share: of examples whose label is drawn; one in K of them is right by chance.
+        classes: K.
+    """
+    rng = torch.Generator().manual_seed(NOISE_SEED)
+    noisy_N = torch.rand(count, generator=rng) < share
+    return noisy_N, torch.randint(classes, (count,), generator=rng)
 
 
 def crop_and_mirror(images_BCHW: Tensor, padding: int, rng: torch.Generator) -> Tensor:

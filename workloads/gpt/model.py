@@ -5,11 +5,14 @@ nothing, and untied each of the two has one role that an optimizer can tell.
 
 Sources: Vaswani et al. 2017, arXiv:1706.03762; pre-norm of Xiong et al. 2020, arXiv:2002.04745;
 rotary positions of Su et al. 2021, arXiv:2104.09864, section 3.2.2; no biases as in Chowdhery et
-al. 2022, arXiv:2204.02311, section 2.
+al. 2022, arXiv:2204.02311, section 2. Variants: post-norm as Vaswani et al. had it; norm of queries
+and keys of Dehghani et al. 2023, arXiv:2302.05442, section 2.
 
 Shapes: B sequences, T tokens, D width, H heads, N = B H heads of all sequences, E = D / H width of
 a head, R = E / 2 its pairs, V vocabulary.
 """
+
+from typing import Literal
 
 import torch
 from pydantic import Field, ValidationInfo, field_validator
@@ -33,6 +36,10 @@ class ModelConfig(Table):
     width: int = Field(gt=0)
     layers: int = Field(gt=0)
     heads: int = Field(gt=0)
+    norm: Literal["pre", "post"]
+    """Whether the input of attention and perceptron is normalised, or its sum with their output."""
+    qk_norm: bool
+    """Whether each head's queries and keys are normalised."""
 
     @field_validator("heads")
     @classmethod
@@ -56,8 +63,9 @@ class Transformer(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.embedding = nn.Embedding(config.vocabulary, config.width)
-        self.blocks = nn.ModuleList(Block(config.width, config.heads) for _ in range(config.layers))
-        self.norm = nn.LayerNorm(config.width, bias=False)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        pre_norm = config.norm == "pre"  # else the last block ends with a norm
+        self.norm = nn.LayerNorm(config.width, bias=False) if pre_norm else nn.Identity()
         self.head = nn.Linear(config.width, config.vocabulary, bias=False)
         turns_T31R = rotary_turns(config.context, config.width // config.heads)
         self.register_buffer("turns_T31R", turns_T31R, persistent=False)
@@ -83,23 +91,32 @@ class Block(nn.Module):
     """Attention, then a perceptron, each beside a residual connection.
 
     Args:
-        width: D.
-        heads: H.
+        config: D, H, and where norms are.
     """
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
+        width = config.width
+        self.post_norm = config.norm == "post"
         self.norm1 = nn.LayerNorm(width, bias=False)
-        self.attention = Attention(width, heads)
+        self.attention = Attention(width, config.heads, config.qk_norm)
         self.norm2 = nn.LayerNorm(width, bias=False)
         self.up = nn.Linear(width, 4 * width, bias=False)
         self.down = nn.Linear(4 * width, width, bias=False)
 
     def forward(self, x_BTD: Tensor, turns_T31R: Tensor, mask_TT: Tensor) -> Tensor:
         """Return (B, T, D) float32."""
+        if self.post_norm:
+            x_BTD = self.norm1(x_BTD + self.attention(x_BTD, turns_T31R, mask_TT))
+            normed_BTD: Tensor = self.norm2(x_BTD + self.perceive(x_BTD))
+            return normed_BTD
         x_BTD = x_BTD + self.attention(self.norm1(x_BTD), turns_T31R, mask_TT)
-        y_BTD: Tensor = self.down(F.gelu(self.up(self.norm2(x_BTD))))
-        return x_BTD + y_BTD
+        return x_BTD + self.perceive(self.norm2(x_BTD))
+
+    def perceive(self, x_BTD: Tensor) -> Tensor:
+        """Return the perceptron's output, (B, T, D) float32."""
+        y_BTD: Tensor = self.down(F.gelu(self.up(x_BTD)))
+        return y_BTD
 
 
 class Attention(nn.Module):
@@ -108,12 +125,15 @@ class Attention(nn.Module):
     Args:
         width: D.
         heads: H.
+        qk_norm: whether each head's queries and keys are normalised, before they are turned.
     """
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, qk_norm: bool) -> None:
         super().__init__()
         self.heads = heads
         self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.q_norm = nn.LayerNorm(width // heads, bias=False) if qk_norm else None
+        self.k_norm = nn.LayerNorm(width // heads, bias=False) if qk_norm else None
         self.out = nn.Linear(width, width, bias=False)
 
     def forward(self, x_BTD: Tensor, turns_T31R: Tensor, mask_TT: Tensor) -> Tensor:
@@ -124,7 +144,11 @@ class Attention(nn.Module):
             turns_T31R: complex64, of `rotary_turns`.
             mask_TT: float32, added to scores; of `causal_mask`.
         """
-        qkv_BT3HR2 = self.qkv(x_BTD).unflatten(2, (3, self.heads, -1, 2))
+        qkv_BT3HE = self.qkv(x_BTD).unflatten(2, (3, self.heads, -1))
+        if self.q_norm and self.k_norm:
+            q_BTHE, k_BTHE, v_BTHE = qkv_BT3HE.unbind(2)
+            qkv_BT3HE = torch.stack([self.q_norm(q_BTHE), self.k_norm(k_BTHE), v_BTHE], dim=2)
+        qkv_BT3HR2 = qkv_BT3HE.unflatten(4, (-1, 2))
         # One complex product turns all three; slices of it, turned apart, would cost more copies.
         turned_BT3HR = torch.view_as_complex(qkv_BT3HR2) * turns_T31R
         turned_BT3HE = torch.view_as_real(turned_BT3HR).flatten(-2)

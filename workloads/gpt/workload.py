@@ -24,11 +24,11 @@ class Workload(api.Workload):
 
     def __init__(self, config: WorkloadConfig, scale: ScaleConfig) -> None:
         super().__init__(config, scale)
-        self.sizes = parse(scale.model, ModelConfig, f"workload '{config.name}', table model")
+        self.settings = parse(scale.model, ModelConfig, f"workload '{config.name}', table model")
 
     def build_model(self) -> nn.Module:
         """Return the transformer with fresh weights."""
-        return Transformer(self.sizes)
+        return Transformer(self.settings)
 
     def count_examples(self, split: Split) -> int:
         """Return the number of whole windows.
@@ -37,15 +37,15 @@ class Workload(api.Workload):
             BenchError: if the data has more symbols than the model.
         """
         symbols = len(split["vocabulary"])
-        if symbols > self.sizes.vocabulary:
-            message = f"the data has {symbols} symbols, the model {self.sizes.vocabulary}"
+        if symbols > self.settings.vocabulary:
+            message = f"the data has {symbols} symbols, the model {self.settings.vocabulary}"
             raise BenchError(message, f"write vocabulary = {symbols} in workload.toml")
         return len(self._windows(split))
 
     @property
     def tokens_per_example(self) -> int:
         """Tokens that a window predicts."""
-        return self.sizes.context
+        return self.settings.context
 
     def make_batch(self, split: Split, ids: Tensor, rng: torch.Generator) -> Batch:
         """Gather windows, and as targets the same one token on, both (B, T) int64."""
@@ -73,6 +73,6 @@ class Workload(api.Workload):
 
     def _windows(self, split: Split) -> Tensor:
         """Return a view of the split as windows, (N, T + 1) uint8."""
-        context = self.sizes.context
+        context = self.settings.context
         windows_NT: Tensor = split["tokens"].unfold(0, context + 1, context)
         return windows_NT

@@ -1,0 +1,30 @@
+"""Held-out variants: drawn by the run's seed, so that no method can have been made for them."""
+
+import random
+
+from bench.config import WorkloadConfig
+from bench.errors import BenchError
+from bench.seeds import derive_seed
+from bench.tables import VARIANT_SIGN
+
+
+def draw_held_out(config: WorkloadConfig, scale: str, seed: int, count: int) -> list[str]:
+    """Return names of variants of a workload; the first are the same however many are asked for.
+
+    Args:
+        config: of the workload.
+        scale: that they must have.
+        seed: of the run.
+        count: of variants.
+
+    Raises:
+        BenchError: if there are not so many.
+    """
+    variants = sorted(name for name, variant in config.variants.items() if scale in variant.scales)
+    if count > len(variants):
+        known = ", ".join(variants) or "none"
+        message = f"--held-out {count}: workload '{config.name}' has {len(variants)} variants"
+        raise BenchError(message, f"at the scale {scale} it has {known}; ask for fewer")
+    # Without `sample`, whose first draws depend on how many there are to be.
+    random.Random(derive_seed(seed, "held_out", config.name)).shuffle(variants)
+    return [f"{config.name}{VARIANT_SIGN}{variant}" for variant in variants[:count]]
