@@ -7,12 +7,13 @@ import math
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
+from pydantic_core import core_schema
 
 from bench.config import Direction, RulesetConfig
 from bench.tables import Hparams, Name, WorkloadName
 
-SCHEMA = 1
+SCHEMA = 2
 
 Status = Literal[
     "reached", "budget", "diverged", "error", "timeout", "oom", "interrupted", "skipped"
@@ -32,7 +33,18 @@ def _none_unless_finite(value: object) -> object:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-Measured = Annotated[float | None, BeforeValidator(_none_unless_finite)]
+class _NoneUnlessFinite:
+    """Turns NaN and infinity into None; JSON holds neither, and is read without the look."""
+
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        number = handler(source)
+        checked = core_schema.no_info_before_validator_function(_none_unless_finite, number)
+        return core_schema.json_or_python_schema(json_schema=number, python_schema=checked)
+
+
+Measured = Annotated[float | None, _NoneUnlessFinite()]
 """A number that came out of training: JSON knows no NaN and no infinity, so they are None."""
 
 
@@ -96,8 +108,7 @@ class TrialKey(Record):
 
     def path(self) -> Path:
         """Return the trial's folder, relative to the run's."""
-        study, trial = f"study_{self.study}", f"trial_{self.trial}"
-        return Path("trials", self.workload, self.submission, study, trial)
+        return Path(f"trials/{self}")
 
     def __str__(self) -> str:
         """Return the address as people read it."""
@@ -194,6 +205,13 @@ class Evaluation(Record):
     """`train_s` in reference steps, each as long as it took at the time of the stretch."""
     reference_step_s: float | None = None
     """Seconds of a reference step before and after the last stretch, their mean."""
+    flops: float | None = None
+    """Of the model's passes so far, forward and backward, as the submission called them; what its
+    update rule computes besides is not counted."""
+    peak_mib: float | None = None
+    """Resident memory of the trainer, the highest so far."""
+    energy_j: float | None = None
+    """That the processors took while it trained; None where the machine does not tell."""
     train_loss: Measured = None
     """Mean over the steps since the last evaluation; None where not finite."""
     validation: Measured

@@ -17,6 +17,8 @@ from pydantic import NonNegativeFloat, NonNegativeInt, ValidationError
 from bench.channel import ChannelClosed, ChannelError, Message
 from bench.clock import Clock, Ledger, SystemClock
 from bench.data.split import load_split
+from bench.energy import EnergyMeter
+from bench.flops import count_flops
 from bench.probe import ReferenceClock, ReferenceProbe
 from bench.records import (
     Evaluation,
@@ -66,6 +68,7 @@ class Judge:
         self._validation = load_split(workload.scale.data, "validation")
         self._test = load_split(workload.scale.data, "test")
         self.probe = ReferenceProbe(workload, self._validation)
+        self.flops = count_flops(workload, self._validation)
 
     def judge_validation(self) -> float | None:
         """Return the metric of the model's weights on the validation split; None if not finite."""
@@ -88,6 +91,9 @@ class Answer(Record):
     step: NonNegativeInt
     examples: NonNegativeInt
     tokens: NonNegativeInt
+    forward_examples: NonNegativeInt
+    backward_examples: NonNegativeInt
+    peak_mib: NonNegativeFloat
     train_loss: float | None
 
 
@@ -132,6 +138,7 @@ class Trial:
         self.stop_at_target = stop_at_target
         self.planned, self.order, self.rules, self.judge = planned, order, rules, judge
         self.ledger = Ledger(clock or SystemClock())
+        self.energy = EnergyMeter()
         self.last: Evaluation | None = None
         self.test: float | None = None
         self.reached = False
@@ -212,10 +219,12 @@ class Trial:
             "train_s": train_s,
             "report": self._report(train_s),
         }
+        self.energy.start()
         self.ledger.switch("train")
         trainer.channel.send(message)
         answer = trainer.channel.receive(self.order.budget_s - train_s + GRACE_S)
         self.ledger.switch("eval")
+        self.energy.stop()
         return self._check(self._expect("stopped", answer), goal)
 
     def _check(self, message: Message, goal: int) -> Answer:
@@ -256,9 +265,12 @@ class Trial:
             other_s=self.ledger.seconds("other"),
             reference_steps=reference.steps,
             reference_step_s=reference.step_s,
+            flops=answer.forward_examples * self.judge.flops.forward
+            + answer.backward_examples * self.judge.flops.backward,
+            energy_j=self.energy.joules,
             validation=validation,
             weights_sha256=weights_sha256,
-            **answer.model_dump(exclude={"kind"}),
+            **answer.model_dump(include=set(Evaluation.model_fields)),
         )
 
     def _test(self) -> None:

@@ -54,6 +54,8 @@ class Task:
         batch_size: examples in a reference step.
         loss_lower_bound: nats that no training loss can go below.
         rng: a generator of the submission's own, on the CPU.
+        forward_examples: that have gone through `forward` or `loss`, each as often as it did.
+        backward_examples: of these, those that a gradient could be taken of.
         device: where the model lies.
     """
 
@@ -71,10 +73,14 @@ class Task:
             derive_seed(seed, workload.config.name, "submission")
         )
         self.device = next(model.parameters()).device
+        self.forward_examples = 0
+        self.backward_examples = 0
         self._workload = workload
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the model's output for a batch, as the workload's loss takes it."""
+        self.forward_examples += len(batch)
+        self.backward_examples += len(batch) if torch.is_grad_enabled() else 0
         return self._workload.forward(self.model, batch)
 
     def loss(self, batch: Batch, reduction: Reduction = "mean") -> Tensor:

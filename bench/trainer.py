@@ -186,6 +186,9 @@ class Trainer:
             "step": self.steps,
             "examples": self.task.data.delivered,
             "tokens": self.task.data.tokens,
+            "forward_examples": self.task.forward_examples,
+            "backward_examples": self.task.backward_examples,
+            "peak_mib": _peak_mib(),
             "train_loss": _mean(losses),
         }
 
@@ -202,8 +205,11 @@ class Trainer:
 
     def _measure(self) -> Message:
         state = self.submission.state_dict() if self.submission else {}
-        peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return {"state_bytes": _count_bytes(state), "peak_mib": peak_kib / 1024}
+        return {"state_bytes": _count_bytes(state), "peak_mib": _peak_mib()}
+
+
+def _peak_mib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _mean(losses: list[Tensor]) -> float | None:

@@ -66,6 +66,10 @@ def test_the_time_left_follows_what_trials_took(progress):
     progress.started(progress.todo[1])
     progress.clock.time_s += 5.0
     assert progress.left_s() == pytest.approx(3 * 20.0 - 5.0)
+    progress.clock.time_s += 35.0
+    assert progress.left_s() == pytest.approx(2 * 20.0 + (BUDGET_S - 40.0) / 2)
+    progress.clock.time_s += 2 * BUDGET_S
+    assert progress.left_s() == pytest.approx(2 * 20.0)
 
 
 def test_what_has_ended_stays_in_sight(progress):

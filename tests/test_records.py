@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from bench.errors import BenchError
 from bench.files import write_atomically
-from bench.records import Evaluation
+from bench.records import SCHEMA, Evaluation
 from bench.run_folder import RunFolder
 
 OUTCOMES = {"gpt": {"adamw": [10.0, None]}}
@@ -41,7 +41,7 @@ def test_what_was_written_is_read(folder: RunFolder):
 def test_the_schema_number_is_called_schema(folder: RunFolder):
     trial = folder.path / "trials/gpt/adamw/study_0/trial_0/trial.json"
     for path in (folder.path / "run.json", trial):
-        assert json.loads(path.read_text())["schema"] == 1
+        assert json.loads(path.read_text())["schema"] == SCHEMA
 
 
 numbers = st.floats() | st.none()
@@ -154,7 +154,7 @@ def test_extending_keeps_what_was_planned(folder: RunFolder):
         ("{", "Expecting property name"),
         ("[]", "no record of bench"),
         ('{"name": "npm"}', "no record of bench"),
-        ('{"schema": 2, "kind": "bench-run"}', "newer bench: schema 2, this reads 1"),
+        ('{"schema": 9, "kind": "bench-run"}', f"newer bench: schema 9, this reads {SCHEMA}"),
         ('{"schema": 1, "kind": "other"}', "'kind': Input should be 'bench-run'"),
         ('{"schema": 1, "kind": "bench-run"}', "key 'created' is missing"),
         ("\udcff", "can't decode"),

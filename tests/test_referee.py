@@ -121,6 +121,22 @@ def test_the_same_seed_trains_the_same_weights_bit_for_bit(run_trial):
     assert {first.status, again.status} == {"budget"}
 
 
+def test_every_pass_through_the_model_is_counted(run_trial, judge):
+    twice = PLAIN.replace("loss.backward()", "loss.backward(); self.task.loss(batch).backward()")
+    looked = PLAIN.replace(
+        "self.optimizer.step()",
+        "self.optimizer.step()\n        with torch.no_grad(): self.task.loss(batch)",
+    )
+    _, [plain] = run_trial(PLAIN, target=100.0)
+    forward, backward = judge.flops.forward, judge.flops.backward
+    assert plain.flops == pytest.approx(plain.examples * (forward + backward))
+    _, [doubled] = run_trial(twice, target=100.0)
+    assert doubled.flops == pytest.approx(2 * plain.flops)
+    _, [seen] = run_trial(looked, target=100.0)
+    assert seen.flops == pytest.approx(plain.examples * (2 * forward + backward))
+    assert plain.peak_mib > 1
+
+
 def test_global_randomness_of_a_submission_changes_no_batch(run_trial):
     noisy = PLAIN.replace("self.optimizer.zero_grad()", "self.optimizer.zero_grad(); torch.rand(3)")
     _, events = run_trial(PLAIN, target=100.0)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.records import TrialKey
+from bench.records import SCHEMA, TrialKey
 from bench.run_folder import RunFolder
 
 SMOKE = ("run", "--scale", "smoke", "-w", "gpt")
@@ -85,7 +85,7 @@ def test_a_run_leaves_records_that_tell_everything(bench, tmp_path, capsys):
     assert "2 trials to run" in printed
     assert "2 of 2 trials finished" in printed
     run = read_table(tmp_path / "r" / "run.json")
-    assert (run["schema"], run["seed"], run["scale"]) == (1, 3, "smoke")
+    assert (run["schema"], run["seed"], run["scale"]) == (SCHEMA, 3, "smoke")
     assert run["argv"][:2] == ["bench", "run"]
     assert run["versions"].keys() >= {"bench", "python", "torch", "numpy"}
     assert re.fullmatch("[0-9a-f]{64}", run["workloads"]["gpt"]["folder_sha256"])
@@ -255,7 +255,7 @@ def test_a_mistake_in_its_toml_is_refused_at_once(bench, submission, tmp_path, c
 
 BAD = {
     "workload": (["-w", "gtp"], "unknown workload 'gtp'", "did you mean 'gpt'"),
-    "submission": (["-s", "adam"], "unknown submission 'adam'", "did you mean 'adamw'"),
+    "submission": (["-s", "admw"], "unknown submission 'admw'", "did you mean 'adamw'"),
     "scale": (["--scale", "mikro"], "unknown scale 'mikro'", "did you mean 'micro'"),
     "rules": (["--rules", "quik"], "unknown ruleset 'quik'", "did you mean 'quick'"),
     "seed": (["--seed", "-1"], "--seed -1 is negative", "whole number from 0"),
@@ -287,7 +287,7 @@ def test_bad_use_is_two_lines_and_leaves_nothing(bench, tmp_path, capsys, case):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('"schema": 1', '"schema": 99', "newer bench"),
+        (f'"schema": {SCHEMA}', '"schema": 99', "newer bench"),
         ('"kind": "bench-run"', '"kind": "other"', "kind"),
         ('"seed": 0', '"seed": 1', "another seed: 1, now 0"),
         ('"cores": ', '"cores": 9', "another machine: cores 9"),

@@ -33,6 +33,9 @@ def run(
     trials: Annotated[
         int | None, typer.Option(help="In each study.", show_default="the ruleset's")
     ] = None,
+    held_out: Annotated[
+        int, typer.Option(help="Variants drawn of each workload by --seed; they gate.")
+    ] = 0,
     only: Annotated[
         list[str] | None, typer.Option(help="Address of a trial: gpt/adamw/study_0/trial_3.")
     ] = None,
@@ -64,6 +67,7 @@ def run(
         submissions=submission or [],
         studies=studies,
         trials=trials,
+        held_out=held_out,
         only=only or [],
         seed=seed,
         paths=path or [],
@@ -80,11 +84,17 @@ def run(
 
 
 def _print_plan(plan: "Plan") -> None:
+    from bench.report.escape import printable
+
     trials = plan.trials()
     for trial in trials:
-        hparams = ", ".join(f"{name} = {value}" for name, value in trial.hparams.items())
-        typer.echo(f"{trial.key()}  {hparams}")
+        hparams = ", ".join(f"{name} = {_show_value(v)}" for name, v in trial.hparams.items())
+        typer.echo(printable(f"{trial.key()}  {hparams}"))
     typer.echo(f"{len(trials)} trials")
+
+
+def _show_value(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def make_run(plan: "Plan", out: Path) -> tuple["RunFolder", list["TrialRecord"]]:
@@ -106,7 +116,17 @@ def make_run(plan: "Plan", out: Path) -> tuple["RunFolder", list["TrialRecord"]]
     rehearse(plan, [name for name in plan.submissions if name not in known])
     with folder.lock():
         typer.echo(f"records: {out}")
+        _warn(plan)
         return folder, _make_trials(plan, open_run(folder, plan), folder)
+
+
+def _warn(plan: "Plan") -> None:
+    """Say what makes the times of this run doubtful before it takes them."""
+    from bench.machine import doubts, fingerprint
+
+    for finding in doubts(fingerprint(plan.request.edition.threads)):
+        if finding.warning:
+            typer.echo(f"warning: {finding.name} {finding.value}: {finding.warning}")
 
 
 def _make_trials(plan: "Plan", record: "RunRecord", folder: "RunFolder") -> list["TrialRecord"]:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from bench.clock import Clock, SystemClock
 from bench.records import Evaluation, PlannedTrial, RunRecord, TrialRecord
+from bench.report.escape import printable
 
 REFRESH_HZ = 1
 """Each drawing takes some milliseconds of a core that a trainer would use."""
@@ -80,14 +81,15 @@ class Progress:
         self.last, self._judged = evaluation, self.clock.now()
         if not self._live and self._judged - self._spoke >= QUIET_S:
             self._spoke = self._judged
-            self.console.print(f"  … {self._describe_current()}", highlight=False, soft_wrap=True)
+            text = printable(f"  … {self._describe_current()}")
+            self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def ended(self, record: TrialRecord) -> None:
         """The running trial is over."""
         self.ended_trials.append(record)
         self.current = None
         if not self._live:
-            text = f"{self._count()} {record.key()}: {describe_end(record)}"
+            text = printable(f"{self._count()} {record.key()}: {describe_end(record)}")
             self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def left_s(self) -> float:
@@ -96,9 +98,15 @@ class Progress:
         allowed = sum(record.budget_s for record in self.ended_trials)
         share = spent / allowed if allowed else USUAL_SHARE
         rest = self.todo[len(self.ended_trials) :]
-        left = share * sum(self.record.workloads[trial.workload].budget_s for trial in rest)
-        running = self.clock.now() - self._trial_began if self.current else 0.0
-        return max(0.0, left - running)
+        budgets_s = [self.record.workloads[trial.workload].budget_s for trial in rest]
+        left = share * sum(budgets_s)
+        if self.current:
+            running = self.clock.now() - self._trial_began
+            usual = share * budgets_s[0]
+            # A trial that takes longer than usual may end soon, or at the end of its budget.
+            late = max(0.0, budgets_s[0] - running) / 2
+            left += (usual - running if running < usual else late) - usual
+        return left
 
     def render(self) -> Group:
         """Return the live table."""
