@@ -6,6 +6,8 @@ from statistics import median
 import pytest
 from factories import make_event
 
+from bench.folders import find_folder
+from bench.manifests import read_workload
 from bench.score.calibration import best, smoothed_value
 
 
@@ -14,13 +16,13 @@ def events(*metrics):
 
 
 def test_a_lucky_evaluation_does_not_make_a_value():
-    assert smoothed_value(events(0.1, 0.5, 0.9, 0.5, 0.6), until_s=4.5) == 0.5
-    assert smoothed_value(events(0.1, 0.5, 0.9, 0.5, 0.6), until_s=10.0) == 0.6
+    assert smoothed_value(events(0.1, 0.5, 0.9, 0.5, 0.6), 9.0, reference_step_s=0.5) == 0.5
+    assert smoothed_value(events(0.1, 0.5, 0.9, 0.5, 0.6), 20.0, reference_step_s=0.5) == 0.6
 
 
 def test_a_value_needs_an_evaluation_and_finite_ones():
-    assert smoothed_value(events(0.1), until_s=0.5) is None
-    assert smoothed_value(events(0.1, None, 0.3), until_s=9.0) is None
+    assert smoothed_value(events(0.1), 0.5, reference_step_s=1.0) is None
+    assert smoothed_value(events(0.1, None, 0.3), 9.0, reference_step_s=1.0) is None
 
 
 def test_a_whole_calibration(bench, tmp_path, capsys):
@@ -40,8 +42,9 @@ def test_a_whole_calibration(bench, tmp_path, capsys):
         home = tmp_path / f"cal/repeats/trials/gpt/{name}/study_{study}/trial_0"
         trial = json.loads((home / "trial.json").read_text())
         lines = (home / "events.jsonl").read_text().splitlines()
-        until = 0.75 * trial["budget_s"]
-        found = [e["validation"] for e in map(json.loads, lines) if e["train_s"] <= until]
+        scale = read_workload(find_folder("workloads", "gpt")).scales["smoke"]
+        until = 0.75 * scale.budget_steps
+        found = [e["validation"] for e in map(json.loads, lines) if e["reference_steps"] <= until]
         values.append(median(found[-3:]))
         assert trial["train_s"] >= trial["budget_s"], "no trial stops at today's target"
     assert evidence["target"] == pytest.approx(median(values), rel=1e-3)

@@ -34,7 +34,8 @@ def calibrate(
 
     Takes points x baselines + seeds whole trials: about 40 minutes on two cores. The same command
     again resumes. The target is what the best setting's median seed has at three quarters of the
-    budget; the evidence is written as evidence.json, and nothing else is changed.
+    budget. The evidence is written as evidence.json; beside the workload too, if that is below the
+    current folder. Its target is then to be copied into workload.toml by hand.
 
     [bold]bench calibrate gpt[/bold]
 
@@ -45,9 +46,12 @@ def calibrate(
     from bench.editions import load_edition
     from bench.errors import BenchError
     from bench.files import write_atomically
+    from bench.folders import find_folder
     from bench.launch.plan import Request
+    from bench.manifests import choose_scale, read_workload
     from bench.report.calibration import print_evidence
-    from bench.score.calibration import best, collect, derive
+    from bench.score.calibration import best, collect, derive, describe_setting, evidence_name
+    from bench.tables import variant_of
 
     home = out or Path("results", "calibration", f"{workload}-{scale}-seed{seed}")
     asked = Request(
@@ -65,10 +69,21 @@ def calibrate(
         hparams={chosen.submission: chosen.hparams},
     )  # fmt: skip
     repeats = _run(again, home / "repeats")
-    evidence = derive(search, repeats, workload)
-    write_atomically(home / "evidence.json", evidence.model_dump_json(indent=1) + "\n")
+    folder = find_folder("workloads", workload, path)
+    own = read_workload(folder, variant_of(workload))
+    evidence = derive(search, repeats, workload, describe_setting(choose_scale(own, scale)))
     print_evidence(evidence)
-    typer.echo(f"\nwritten: {home / 'evidence.json'}")
+    for file in _files(home, folder, evidence_name(scale, variant_of(workload))):
+        file.parent.mkdir(exist_ok=True)
+        write_atomically(file, evidence.model_dump_json(indent=1) + "\n")
+        typer.echo(f"written: {file}")
+
+
+def _files(home: Path, folder: Path, name: str) -> list[Path]:
+    from bench.folders import EVIDENCE
+
+    beside = folder.is_relative_to(Path.cwd())
+    return [home / "evidence.json", *([folder / EVIDENCE / name] if beside else [])]
 
 
 def _rules(name: str, points: int = 0, seeds: int = 1) -> "RulesetConfig":

@@ -16,7 +16,7 @@ MISS = "—"
 def print_evidence(evidence: Evidence, console: Console | None = None) -> None:
     """Print what each baseline reached, the target, and what makes it a good or a poor one."""
     console = console or Console()
-    header = ["baseline", "tried", "hit", "best", "fastest s", "setting"]
+    header = ["baseline", "tried", "hit", "best", "fastest", "setting"]
     rows = [_row(name, evidence) for name in _names(evidence)]
     console.print(Grid("lrrrrl", header, rows).to_terminal())
     for line in summarize(evidence):
@@ -27,26 +27,28 @@ def summarize(evidence: Evidence) -> list[str]:
     """Return the lines below the table."""
     sign = "at most" if evidence.direction == "min" else "at least"
     repeated = evidence.repeats
-    times = [a.time_s for a in repeated if a.time_s is not None]
+    times = [a.reference_steps for a in repeated if a.reference_steps is not None]
+    times_s = [a.time_s for a in repeated if a.time_s is not None]
     lines = [
+        "best: the metric at that moment; fastest: reference steps to the target.",
         "",
         f"Target of {evidence.workload} ({evidence.scale}): {evidence.metric} {sign} "
         f"{evidence.target:g}, the median over {len(repeated)} seeds of {repeated[0].submission} "
         f"at {evidence.fraction:.0%} of the budget.",
-        f"Of those seeds {len(times)} reach it{_spread_of(times)}.",
+        f"Of those seeds {len(times)} reach it{_spread_of(times, 'reference steps')}"
+        f"{_spread_of(times_s, 's')}.",
     ]
     if evidence.test_target is not None:
-        lines.append(f"On the test split those have {evidence.test_target:g} in the median.")
+        lines.append(f"On the test split that is {evidence.test_target:g}.")
     return [*lines, _judge(evidence)]
 
 
 def fastest_times(evidence: Evidence) -> dict[str, float]:
-    """Return the time of each baseline's fastest setting; those that all missed are left out."""
+    """Return the reference steps of each baseline's fastest setting, of those that hit."""
     times: dict[str, float] = {}
     for attempt in evidence.search:
-        if attempt.time_s is not None:
-            known = times.get(attempt.submission, attempt.time_s)
-            times[attempt.submission] = min(known, attempt.time_s)
+        if (steps := attempt.reference_steps) is not None:
+            times[attempt.submission] = min(times.get(attempt.submission, steps), steps)
     return times
 
 
@@ -59,14 +61,14 @@ def _row(name: str, evidence: Evidence) -> list[str]:
     sign = 1 if evidence.direction == "min" else -1
     valued = [a for a in own if a.value is not None]
     best = min(valued, key=lambda a: sign * (a.value or 0.0), default=None)
-    time_s = fastest_times(evidence).get(name)
+    steps = fastest_times(evidence).get(name)
     hits = sum(attempt.time_s is not None for attempt in own)
     return [
         name,
         str(len(own)),
         str(hits),
         f"{best.value:.4g}" if best and best.value is not None else MISS,
-        f"{time_s:.1f}" if time_s is not None else MISS,
+        f"{steps:.0f}" if steps is not None else MISS,
         _setting(best),
     ]
 
@@ -80,11 +82,11 @@ def _setting(attempt: Attempt | None) -> str:
     )
 
 
-def _spread_of(times: Sequence[float]) -> str:
+def _spread_of(times: Sequence[float], unit: str) -> str:
     if len(times) < 2:
         return ""
     variation = statistics.stdev(times) / statistics.mean(times)
-    return f", after {statistics.median(times):.1f} s in the median (CV {variation:.1%})"
+    return f", after {statistics.median(times):.4g} {unit} in the median (CV {variation:.1%})"
 
 
 def _judge(evidence: Evidence) -> str:

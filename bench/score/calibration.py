@@ -4,17 +4,20 @@ The procedure is that of Dahl et al. 2023, arXiv:2306.07179, section 4.2, at the
 each baseline is tuned by trials from its search space, all to the end of the budget; the best of
 all settings is run again with other seeds; the target is what its median seed has at three
 quarters of the budget. A metric is smoothed over evaluations, lest one lucky one set a target.
+Time is counted in reference steps, in which budgets are given: what else the machine did while it
+ran then matters least.
 """
 
 from collections.abc import Sequence
 from statistics import median
+from typing import Any
 
-from bench.config import Direction
+from bench.config import Direction, ScaleConfig
 from bench.errors import BenchError
-from bench.records import Evaluation, Machine, Record, TrialRecord
+from bench.records import Evaluation, Machine, Record, TrialRecord, WorkloadRecord
 from bench.run_folder import RunFolder
-from bench.score.times import first_hit
-from bench.tables import Hparams
+from bench.score.times import first_hit, time_on
+from bench.tables import VARIANT_SIGN, Hparams
 
 FRACTION = 0.75
 """Of the budget, at which the metric is looked at."""
@@ -39,6 +42,8 @@ class Attempt(Record):
     test: float | None
     time_s: float | None = None
     """To the target; None if it was missed."""
+    reference_steps: float | None = None
+    """Likewise."""
 
 
 class Evidence(Record):
@@ -50,6 +55,8 @@ class Evidence(Record):
     direction: Direction
     folder_sha256: str
     data_sha256: dict[str, str]
+    setting: dict[str, Any]
+    """The scale's table in workload.toml without its targets: what they hold for."""
     budget_steps: int
     fraction: float
     smoothed: int
@@ -63,17 +70,24 @@ class Evidence(Record):
     test_target: float | None
 
 
-def smoothed_value(events: Sequence[Evaluation], until_s: float) -> float | None:
+def smoothed_value(
+    events: Sequence[Evaluation], until_steps: float, reference_step_s: float
+) -> float | None:
     """Return the median of the last few metrics up to a moment of training.
 
     Args:
         events: of a trial, in their order.
-        until_s: training seconds.
+        until_steps: that moment, in reference steps.
+        reference_step_s: seconds of one when the run began.
 
     Returns:
         None if there is none, or one of them is not finite: the trial was diverging.
     """
-    values = [event.validation for event in events if event.train_s <= until_s][-SMOOTHED:]
+    values = [
+        event.validation
+        for event in events
+        if time_on("reference", event, reference_step_s) <= until_steps
+    ][-SMOOTHED:]
     finite = [value for value in values if value is not None]
     return median(finite) if finite and len(finite) == len(values) else None
 
@@ -87,12 +101,18 @@ def collect(folder: RunFolder, target: float | None = None) -> list[Attempt]:
     """
     run = folder.read()
     return [
-        _as_attempt(trial, folder.read_events(trial.key()), target)
+        _as_attempt(trial, folder.read_events(trial.key()), run.workloads[trial.workload], target)
         for trial in folder.finished(run).values()
     ]
 
 
-def _as_attempt(trial: TrialRecord, events: Sequence[Evaluation], target: float | None) -> Attempt:
+def _as_attempt(
+    trial: TrialRecord,
+    events: Sequence[Evaluation],
+    workload: WorkloadRecord,
+    target: float | None,
+) -> Attempt:
+    step_s = workload.reference_step_s
     hit = None
     if target is not None:
         hit = first_hit(events, trial.model_copy(update={"target": target}))
@@ -103,10 +123,11 @@ def _as_attempt(trial: TrialRecord, events: Sequence[Evaluation], target: float 
         seed=trial.seed,
         hparams=trial.hparams,
         status=trial.status,
-        value=smoothed_value(events, FRACTION * trial.budget_s),
+        value=smoothed_value(events, FRACTION * workload.budget_steps, step_s),
         last=trial.validation,
         test=trial.test,
         time_s=hit.train_s if hit else None,
+        reference_steps=time_on("reference", hit, step_s) if hit else None,
     )
 
 
@@ -117,13 +138,26 @@ def best(attempts: Sequence[Attempt], direction: Direction) -> Attempt | None:
     return min(valued, key=lambda attempt: sign * (attempt.value or 0.0), default=None)
 
 
-def derive(search: RunFolder, repeats: RunFolder, workload: str) -> Evidence:
+def evidence_name(scale: str, variant: str = "") -> str:
+    """Return the name of an evidence file beside its workload."""
+    return f"{scale}{VARIANT_SIGN if variant else ''}{variant}.json"
+
+
+def describe_setting(scale: ScaleConfig) -> dict[str, Any]:
+    """Return what a target holds for: the scale's numbers but the targets."""
+    return scale.model_dump(mode="json", exclude={"target", "target_status", "test_target"})
+
+
+def derive(
+    search: RunFolder, repeats: RunFolder, workload: str, setting: dict[str, Any]
+) -> Evidence:
     """Return the evidence that two runs give, and the target that follows from it.
 
     Args:
         search: every baseline's tuning trials.
         repeats: the best setting of all, with other seeds.
         workload: its name in both.
+        setting: of `describe_setting`.
 
     Raises:
         BenchError: if every repeat diverged.
@@ -138,7 +172,12 @@ def derive(search: RunFolder, repeats: RunFolder, workload: str) -> Evidence:
         )
     target = float(f"{median(values):.{DIGITS}g}")
     repeated = collect(repeats, target)
-    tests = [a.test for a in repeated if a.time_s is not None and a.test is not None]
+    # The test split is judged once, at the end: what it differs by there is taken for the target.
+    gaps = [
+        a.test - a.last
+        for a in repeated
+        if a.time_s is not None and a.test is not None and a.last is not None
+    ]
     return Evidence(
         workload=workload,
         scale=run.scale,
@@ -146,6 +185,7 @@ def derive(search: RunFolder, repeats: RunFolder, workload: str) -> Evidence:
         direction=rules.direction,
         folder_sha256=rules.folder_sha256,
         data_sha256=rules.data_sha256,
+        setting=setting,
         budget_steps=rules.budget_steps,
         fraction=FRACTION,
         smoothed=SMOOTHED,
@@ -156,5 +196,5 @@ def derive(search: RunFolder, repeats: RunFolder, workload: str) -> Evidence:
         search=collect(search, target),
         repeats=repeated,
         target=target,
-        test_target=float(f"{median(tests):.{DIGITS}g}") if tests else None,
+        test_target=float(f"{target + median(gaps):.{DIGITS}g}") if gaps else None,
     )
