@@ -6,7 +6,7 @@ A kill at any instant loses at most the line being written, and never a finished
 import fcntl
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
@@ -138,16 +138,17 @@ class RunFolder:
         Raises:
             BenchError: if any other line is malformed or out of order; names file and line.
         """
-        path = self.path / key.path() / EVENTS_FILE
+        path = self.path / f"trials/{key}/{EVENTS_FILE}"
         try:
-            *lines, _torn = path.read_bytes().split(b"\n")
+            whole, end, _torn = path.read_bytes().rpartition(b"\n")
         except FileNotFoundError:
             return []
         except OSError as error:
             raise _unreadable(path, error) from error
-        events = _parse_events(lines, path)
-        for number, (last, event) in enumerate(pairwise(events), start=2):
-            if event.index <= last.index:
+        events = _parse_events(whole, path) if end else []
+        indices = [event.index for event in events]
+        for number, (last, index) in enumerate(pairwise(indices), start=2):
+            if index <= last:
                 raise _malformed(f"{path}, line {number}", "evaluations are out of order")
         return events
 
@@ -155,17 +156,31 @@ class RunFolder:
         """Write trial.json, which makes the trial a finished one."""
         self._write(record.path() / TRIAL_FILE, record)
 
+    def write_whole_trial(self, record: TrialRecord, evaluations: Iterable[Evaluation]) -> None:
+        """Write a trial that ended elsewhere, briefly and unsynced: it can be had again.
+
+        Raises:
+            OSError: if the folder cannot be written to, or the disk is full.
+        """
+        home = self.path / record.path()
+        home.mkdir(parents=True)
+        lines = [event.model_dump_json(exclude_defaults=True) + "\n" for event in evaluations]
+        (home / EVENTS_FILE).write_text("".join(lines), encoding="utf-8")
+        text = record.model_dump_json(by_alias=True) + "\n"
+        (home / TRIAL_FILE).write_text(text, encoding="utf-8")
+
     def read_trial(self, key: TrialKey) -> TrialRecord | None:
         """Return trial.json of a trial, None if there is none.
 
         Raises:
             BenchError: if it is malformed, of a newer schema, or of another trial.
         """
-        path = self.path / key.path() / TRIAL_FILE
-        if not path.is_file():
+        path = self.path / f"trials/{key}/{TRIAL_FILE}"
+        try:
+            record = _read_record(path, TrialRecord)
+        except FileNotFoundError:
             return None
-        record = _read_record(path, TrialRecord)
-        if record.key() != key.key():
+        if str(record) != str(key):
             raise _malformed(str(path), f"it is the record of {record.key()}")
         return record
 
@@ -199,13 +214,22 @@ class RunFolder:
         write_atomically(self.path / name, record.model_dump_json(by_alias=True, indent=1) + "\n")
 
 
-def _parse_events(lines: list[bytes], path: Path) -> list[Evaluation]:
+def runs_in(path: Path) -> list[Path]:
+    """Return a run's folder as it is, and in place of another the runs' folders right below it."""
+    if RunFolder(path).exists():
+        return [path]
+    below = (file.parent for file in path.glob(f"*/{RUN_FILE}"))
+    return sorted(folder for folder in below if not folder.name.startswith(".")) or [path]
+
+
+def _parse_events(lines: bytes, path: Path) -> list[Evaluation]:
     """Return the evaluations of a file's lines: all at once, which takes half the time."""
     with suppress(ValidationError):
-        events = _EVALUATIONS.validate_json(b"[" + b",".join(lines) + b"]")
-        if len(events) == len(lines):
+        events = _EVALUATIONS.validate_json(b"[" + lines.replace(b"\n", b",") + b"]")
+        if len(events) == lines.count(b"\n") + 1:
             return events
-    return [_parse_event(line, f"{path}, line {n}") for n, line in enumerate(lines, start=1)]
+    singly = enumerate(lines.split(b"\n"), start=1)
+    return [_parse_event(line, f"{path}, line {number}") for number, line in singly]
 
 
 def _parse_event(line: bytes, where: str) -> Evaluation:
@@ -221,8 +245,16 @@ def is_final(record: TrialRecord) -> bool:
 
 
 def _read_record(path: Path, model: type[AnyRecord]) -> AnyRecord:
+    """Return what a file holds.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        BenchError: if it cannot be read, or is no such record.
+    """
     try:
         content = path.read_bytes()
+    except FileNotFoundError:
+        raise
     except OSError as error:
         raise _unreadable(path, error) from error
     with suppress(ValidationError):  # which is then explained, in several times the time

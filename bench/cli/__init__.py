@@ -13,12 +13,15 @@ from typer.core import TyperGroup
 from bench import __version__
 from bench.cli.calibrate import calibrate
 from bench.cli.check import check
+from bench.cli.compare import compare
 from bench.cli.data import app as data
 from bench.cli.doctor import doctor
+from bench.cli.importing import app as importing
 from bench.cli.info import info
 from bench.cli.leaderboard import leaderboard
 from bench.cli.list import list_
 from bench.cli.new import new
+from bench.cli.report import report
 from bench.cli.run import run
 from bench.cli.score import score
 from bench.cli.status import status
@@ -53,6 +56,8 @@ app.command()(run)
 app.command()(status)
 app.command()(score)
 app.command()(leaderboard)
+app.command()(compare)
+app.command()(report)
 app.command(name="list")(list_)
 app.command()(info)
 app.command()(calibrate)
@@ -60,6 +65,7 @@ app.command()(new)
 app.command()(check)
 app.command()(doctor)
 app.add_typer(data, name="data")
+app.add_typer(importing, name="import")
 
 
 def _print_version(wanted: bool) -> None:
@@ -87,7 +93,9 @@ def main() -> None:
     except BenchError as error:
         if os.environ.get("BENCH_DEBUG"):
             raise
-        sys.stderr.write(f"error: {error.message}\nhint: {error.hint}\n")
+        from bench.report.escape import printable  # a message may quote anybody's file
+
+        sys.stderr.write(f"error: {printable(error.message)}\nhint: {printable(error.hint)}\n")
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.stderr.close()  # whoever read our output has had enough

@@ -1,0 +1,1 @@
+"""Other benchmarks' logs, taken over into records. No torch."""
