@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.score.bootstrap import bootstrap_scores
 from bench.score.profile import (
     TAU_MAX,
     integrate_profile,
     performance_profile,
     performance_ratios,
+    score_against,
     score_submissions,
 )
 from bench.score.times import median
@@ -103,23 +103,45 @@ def test_the_median_counts_misses_as_infinite(sample: list[float], expected: flo
     assert median(sample) == expected
 
 
-samples = st.lists(times, min_size=2, max_size=5)
+@given(tables(), st.floats(1.5, 10))
+def test_over_log_tau_the_score_is_the_area_under_the_profile_of_logs(table, tau_max: float):
+    scores = score_submissions(table, tau_max, "log")
+    ratios = [performance_ratios(cells) for cells in table.values()]
+    for name in NAMES:
+        column = [cells[name] for cells in ratios]
+        jumps = sorted({1.0, tau_max, *(r for r in column if 1 < r < tau_max)})
+        area = sum(
+            math.log(right / left) * performance_profile(column, left)
+            for left, right in pairwise(jumps)
+        )
+        assert scores[name] == pytest.approx(area / math.log(tau_max), abs=1e-9)
 
 
-@given(st.fixed_dictionaries({"w": st.fixed_dictionaries({"a": samples, "b": samples})}))
-def test_intervals_are_ordered_and_repeatable(sample):
-    intervals = bootstrap_scores(sample)
-    assert intervals == bootstrap_scores(sample)
-    assert all(0 <= low <= high <= 1 for low, high in intervals.values())
+@given(tables())
+def test_against_a_baseline_a_rival_moves_nobody(table):
+    rest = {w: {n: t for n, t in cells.items() if n != "c"} for w, cells in table.items()}
+    scores, without = score_against(table, "a"), score_against(rest, "a")
+    assert scores["a"] == 0.5
+    assert scores["b"] == without["b"]
+    assert all(0 <= score <= 1 for score in scores.values())
 
 
-def test_the_bootstrap_finds_the_distribution_of_two_studies():
-    """The median of two draws from {2, 4} is 2, 3, 4 at odds of 1:2:1; a rival stays at 2."""
-    intervals = bootstrap_scores({"w": {"a": [2.0, 4.0], "b": [2.0, 2.0]}})
-    assert intervals["b"] == (1.0, 1.0)
-    assert intervals["a"] == pytest.approx((2 / 3, 1.0))  # ratios 2 and 1
+@given(tables())
+def test_against_each_other_two_scores_mirror(table):
+    assert score_against(table, "a")["b"] == pytest.approx(1 - score_against(table, "b")["a"])
 
 
-def test_one_study_has_no_interval():
-    assert bootstrap_scores({"w": {"a": [1.0], "b": [1.0, 2.0]}}) == {}
-    assert bootstrap_scores({}) == {}
+def test_against_a_baseline_scores_are_as_by_hand():
+    times = {"base": 10.0, "twice": 5.0, "fourth": 40.0, "far": 0.1, "missed": math.inf}
+    assert score_against({"w": times}, "base") == {
+        "base": 0.5,
+        "twice": pytest.approx(0.75),
+        "fourth": 0.0,
+        "far": 1.0,
+        "missed": 0.0,
+    }
+    assert score_against({"w": {"base": math.inf, "b": 1.0, "c": math.inf}}, "base") == {
+        "base": 0.5,
+        "b": 1.0,
+        "c": 0.5,
+    }

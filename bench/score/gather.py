@@ -1,21 +1,30 @@
 """Records of one run or several, brought together if they may be compared."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.errors import BenchError
 from bench.records import Machine, PlannedTrial, RunRecord, TrialRecord
 from bench.run_folder import RunFolder
-from bench.score.times import Axis, TrialTime, first_hit, time_on
+from bench.score.times import Axis, Crossing, TrialTime, budget_on, crossing_time, time_on
 
 Identity = tuple[str, str, int, int, int, int]
 """Workload, submission, seed of the run, study, trial, seed of the trial."""
+Source = tuple[RunFolder, RunRecord, TrialRecord]
+"""Where a time is from."""
 
 FINGERPRINT = ("edition", "scale", *(f"machine.{field}" for field in Machine.model_fields))
 """What seconds depend on beside the workload."""
 QUESTION = ("metric", "direction", "target", "data_sha256")
 """What any time depends on; in seconds the rest of the workload's folder counts too."""
+UNTOLD: dict[Axis, str] = {
+    "reference": "how long a reference step takes",
+    "examples": "examples",
+    "tokens": "tokens",
+    "flops": "floating-point operations",
+}
+"""What other benchmarks' logs say nothing of."""
 
 
 @dataclass(frozen=True)
@@ -27,21 +36,31 @@ class Gathered:
         runs: whose records were read.
         times: of every finished trial, each counted once.
         planned: number of different trials that the runs were to make.
+        crossing: how the times were read off the evaluations.
+        sources: where each of the times is from: its run's folder and record, and its own record.
     """
 
     axis: Axis
     runs: list[RunRecord]
     times: list[TrialTime]
     planned: int
+    crossing: Crossing = "first"
+    sources: list[Source] = field(default_factory=list)
 
 
-def gather(paths: Sequence[Path], axis: Axis = "seconds", rules: str | None = None) -> Gathered:
+def gather(
+    paths: Sequence[Path],
+    axis: Axis = "seconds",
+    rules: str | None = None,
+    crossing: Crossing = "first",
+) -> Gathered:
     """Read runs and derive the time of each finished trial.
 
     Args:
         paths: of the runs' folders.
         axis: of the times.
         rules: take only runs by this ruleset; None takes all.
+        crossing: which moment is the time to target.
 
     Raises:
         BenchError: if a record is broken, or records do not compare; names what differs.
@@ -51,21 +70,32 @@ def gather(paths: Sequence[Path], axis: Axis = "seconds", rules: str | None = No
     if not runs:
         used = sorted({run.rules.name for _, run in found})
         raise BenchError(f"no run by the ruleset '{rules}'", f"these are by: {', '.join(used)}")
+    for folder, run in runs:
+        if run.origin and axis in UNTOLD:
+            message = f"{folder.path} was imported, and its logs do not tell {UNTOLD[axis]}"
+            raise BenchError(message, "give --time seconds or --time steps")
     for folder, run in runs[1:]:
         _check_comparable(runs[0], (folder, run), axis)
-    origins: dict[Identity, tuple[RunFolder, TrialRecord]] = {}
+    sources: dict[Identity, Source] = {}
     times: dict[Identity, TrialTime] = {}
     for folder, run in runs:
         for record in folder.finished(run).values():
             identity = _identify(run, record)
-            if identity in origins:
-                _check_equal(origins[identity], (folder, record))
+            if identity in sources:
+                _check_equal(sources[identity], (folder, run, record))
                 continue
-            origins[identity] = folder, record
-            times[identity] = _time(folder, run, record, axis)
+            sources[identity] = folder, run, record
+            times[identity] = _time(folder, run, record, axis, crossing)
     planned = {_identify(run, trial) for _, run in runs for trial in run.plan}
-    in_order = [times[identity] for identity in sorted(times)]
-    return Gathered(axis, [run for _, run in runs], in_order, len(planned))
+    in_order = sorted(times)
+    return Gathered(
+        axis=axis,
+        runs=[run for _, run in runs],
+        times=[times[identity] for identity in in_order],
+        planned=len(planned),
+        crossing=crossing,
+        sources=[sources[identity] for identity in in_order],
+    )
 
 
 def _identify(run: RunRecord, trial: PlannedTrial | TrialRecord) -> Identity:
@@ -73,8 +103,10 @@ def _identify(run: RunRecord, trial: PlannedTrial | TrialRecord) -> Identity:
     return (*key, run.seed, trial.study, trial.trial, trial.seed)
 
 
-def _time(folder: RunFolder, run: RunRecord, trial: TrialRecord, axis: Axis) -> TrialTime:
-    hit = first_hit(folder.read_events(trial), trial)
+def _time(
+    folder: RunFolder, run: RunRecord, trial: TrialRecord, axis: Axis, crossing: Crossing
+) -> TrialTime:
+    events = folder.read_events(trial)
     reference_step_s = run.workloads[trial.workload].reference_step_s
     return TrialTime(
         workload=trial.workload,
@@ -84,13 +116,15 @@ def _time(folder: RunFolder, run: RunRecord, trial: TrialRecord, axis: Axis) -> 
         trial=trial.trial,
         seed=trial.seed,
         status=trial.status,
-        time=time_on(axis, hit, reference_step_s) if hit else None,
+        time=crossing_time(events, trial, axis, reference_step_s, crossing),
+        limit=budget_on(axis, events, trial, reference_step_s),
+        spent=time_on(axis, events[-1], reference_step_s) if events else None,
     )
 
 
-def _check_equal(one: tuple[RunFolder, TrialRecord], two: tuple[RunFolder, TrialRecord]) -> None:
+def _check_equal(one: Source, two: Source) -> None:
     """Refuse a repeat with the same seed: it is no new sample, and which one counts is a choice."""
-    (first, old), (second, new) = one, two
+    (first, _, old), (second, _, new) = one, two
     if old != new or first.read_events(old) != second.read_events(new):
         message = f"{old.key()}, seed {old.seed}, differs between {first.path} and {second.path}"
         raise BenchError(message, "score one of them; a repeat needs another --seed")
@@ -110,8 +144,9 @@ def _check_comparable(
     question = (*QUESTION, "folder_sha256") if axis == "seconds" else QUESTION
     for name, workload in a.workloads.items():
         other = b.workloads.get(name, workload)
-        for field in _differences(workload, other, question):
-            raise BenchError(f"{field} of workload '{name}' differs {where}", "score each alone")
+        for differing in _differences(workload, other, question):
+            message = f"{differing} of workload '{name}' differs {where}"
+            raise BenchError(message, "score each alone")
     for name, submission in a.submissions.items():
         other_hash = b.submissions.get(name, submission).folder_sha256
         if other_hash != submission.folder_sha256:

@@ -3,14 +3,17 @@
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 
 from bench.config import RulesetConfig
 from bench.records import Machine, RunRecord, WorkloadRecord
-from bench.score.bootstrap import DESCRIPTION, bootstrap_scores
+from bench.score.bootstrap import Level
 from bench.score.gather import Gathered
+from bench.score.intervals import Bands, Interval, Intervals, make_bands, make_intervals
+from bench.score.panel import make_panel
 from bench.score.profile import performance_ratios, score_submissions
-from bench.score.times import Axis, Sample, TrialTime, median, study_times
+from bench.score.times import Axis, Crossing, Sample, TrialTime, median, study_times
 
 BASELINE = "nadamw"
 
@@ -28,6 +31,9 @@ class Cell:
         trials: number of trials, skipped ones left out.
         ratio: median to that of the fastest ranked submission; None if this one is not ranked.
         speedup: the baseline's median to this one; None unless both are finite.
+        interval: of the median; infinite where a repeat may miss; None where there are too few
+            studies, or the submission is not ranked.
+        ratio_interval: likewise of the ratio.
     """
 
     median: float
@@ -38,6 +44,8 @@ class Cell:
     trials: int
     ratio: float | None
     speedup: float | None
+    interval: Interval | None = None
+    ratio_interval: Interval | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,8 @@ class Row:
         score: None where there is no rank.
         interval: of the score; None where there are too few studies.
         cells: by workload; a workload that it was not run on is not there.
+        rank_interval: of the rank; None as for the score's.
+        above_next: probability that its score is above that of the next row.
     """
 
     rank: int | None
@@ -57,6 +67,8 @@ class Row:
     score: float | None
     interval: tuple[float, float] | None
     cells: dict[str, Cell]
+    rank_interval: tuple[int, int] | None = None
+    above_next: float | None = None
 
     @property
     def runs(self) -> int:
@@ -79,6 +91,8 @@ class Leaderboard:
         dates: ISO days on which the runs began.
         interval: how the intervals were made; None where there are none.
         notes: sentences about what is missing or doubtful.
+        bands: of each performance profile: tau, lower and upper limit; empty without intervals.
+        crossing: which moment is the time to target.
     """
 
     edition: str
@@ -92,30 +106,43 @@ class Leaderboard:
     times: list[TrialTime]
     interval: str | None
     notes: list[str]
+    bands: Bands = field(default_factory=dict)
+    crossing: Crossing = "first"
 
 
-def make_leaderboard(gathered: Gathered, baseline: str = BASELINE) -> Leaderboard:
-    """Score what was gathered; submissions that lack a workload are listed but not ranked."""
+def make_leaderboard(
+    gathered: Gathered, baseline: str = BASELINE, level: Level | None = "studies"
+) -> Leaderboard:
+    """Score what was gathered; submissions that lack a workload are listed but not ranked.
+
+    Args:
+        gathered: times of one run, or of several that compare.
+        baseline: that speed-ups are against.
+        level: what intervals draw anew; None leaves intervals out.
+    """
     runs = gathered.runs
     sample = study_times(gathered.times)
     names = sorted({name for cells in sample.values() for name in cells})
     ranked = {name for name in names if all(name in cells for cells in sample.values())}
     in_ranking = _restrict(sample, ranked)
-    intervals = bootstrap_scores(in_ranking)
+    panel = make_panel(gathered.times).restrict(sorted(ranked))
+    intervals = make_intervals(panel, level) if level else None
     known = {name: record for run in runs for name, record in run.workloads.items()}
-    cells = _make_cells(sample, in_ranking, gathered.times, baseline)
+    cells = _make_cells(sample, in_ranking, gathered.times, baseline, intervals)
     return Leaderboard(
         edition=", ".join(sorted({run.edition for run in runs})),
         rules=runs[0].rules,
         axis=gathered.axis,
         baseline=baseline,
-        machines=list(dict.fromkeys(run.machine for run in runs)),
+        machines=list(dict.fromkeys(run.machine for run in runs if not run.origin)),
         dates=sorted({run.created[:10] for run in runs}),
         workloads={name: known[name] for name in sorted(sample)},
         rows=_rank(cells, _score(in_ranking), intervals, _titles(runs)),
         times=gathered.times,
-        interval=DESCRIPTION if intervals else None,
-        notes=_make_notes(gathered, sample, in_ranking, bool(intervals)),
+        interval=intervals.description if intervals else None,
+        notes=_make_notes(gathered, sample, in_ranking, bool(intervals) or level is None),
+        bands=make_bands(panel, level) if level else {},
+        crossing=gathered.crossing,
     )
 
 
@@ -142,7 +169,11 @@ def _score(sample: Sample) -> dict[str, float]:
 
 
 def _make_cells(
-    sample: Sample, in_ranking: Sample, times: list[TrialTime], baseline: str
+    sample: Sample,
+    in_ranking: Sample,
+    times: list[TrialTime],
+    baseline: str,
+    intervals: Intervals | None,
 ) -> dict[str, dict[str, Cell]]:
     """Return the cells by submission and workload."""
     trials: dict[tuple[str, str], list[TrialTime]] = defaultdict(list)
@@ -153,6 +184,8 @@ def _make_cells(
     for workload, cells in sample.items():
         medians = _medians(cells)
         ratios = performance_ratios(_medians(in_ranking[workload])) if in_ranking else {}
+        of_times = intervals.times[workload] if intervals else {}
+        of_ratios = intervals.ratios[workload] if intervals else {}
         for name, studies in cells.items():
             made[name][workload] = Cell(
                 median=medians[name],
@@ -163,6 +196,8 @@ def _make_cells(
                 trials=len(trials[workload, name]),
                 ratio=ratios.get(name),
                 speedup=_speed_up(medians.get(baseline, math.inf), medians[name]),
+                interval=of_times.get(name),
+                ratio_interval=of_ratios.get(name),
             )
     return made
 
@@ -176,25 +211,28 @@ def _speed_up(baseline: float, time: float) -> float | None:
 def _rank(
     cells: dict[str, dict[str, Cell]],
     scores: dict[str, float],
-    intervals: dict[str, tuple[float, float]],
+    intervals: Intervals | None,
     titles: dict[str, str],
 ) -> list[Row]:
     ordered = sorted(cells, key=lambda name: (-scores.get(name, -1.0), name))
+    next_of = dict(pairwise(ordered))
     return [
         Row(
             rank=1 + sum(s > scores[name] for s in scores.values()) if name in scores else None,
             submission=name,
             title=titles[name],
             score=scores.get(name),
-            interval=intervals.get(name),
+            interval=intervals.scores.get(name) if intervals else None,
             cells=cells[name],
+            rank_interval=intervals.ranks.get(name) if intervals else None,
+            above_next=intervals.above.get((name, next_of.get(name, ""))) if intervals else None,
         )
         for name in ordered
     ]
 
 
 def _make_notes(
-    gathered: Gathered, sample: Sample, in_ranking: Sample, has_intervals: bool
+    gathered: Gathered, sample: Sample, in_ranking: Sample, intervals_settled: bool
 ) -> list[str]:
     rules = gathered.runs[0].rules
     notes = []
@@ -213,6 +251,6 @@ def _make_notes(
     for name in sorted({name for cells in sample.values() for name in cells} - ranked):
         lacking = [workload for workload, cells in sample.items() if name not in cells]
         notes.append(f"{name} has no rank: not run on {', '.join(lacking)}.")
-    if in_ranking and not has_intervals:
+    if in_ranking and not intervals_settled:
         notes.append("No intervals: they need two studies or more of every submission.")
     return notes

@@ -6,10 +6,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from bench.errors import BenchError
 from bench.records import Evaluation, Status, TrialRecord, reaches
 
-Axis = Literal["seconds", "reference", "steps", "examples"]
+Axis = Literal["seconds", "reference", "steps", "examples", "tokens", "flops"]
 AXES: tuple[Axis, ...] = get_args(Axis)
+
+Crossing = Literal["first", "interpolated"]
+"""Which moment is the time to target: of the first evaluation there, or between it and the last."""
+CROSSINGS: tuple[Crossing, ...] = get_args(Crossing)
 
 Sample = dict[str, dict[str, list[float]]]
 """Time of each study, by workload and submission; infinite where the target was missed."""
@@ -23,6 +28,9 @@ class TrialTime:
         run_seed: of the run; with the study's number it tells studies apart.
         seed: of the trial.
         time: on the axis asked for; None where the target was not reached within the budget.
+        limit: where the budget ends on that axis, at the trial's own pace: a miss is later than
+            this. None where the trial was never judged.
+        spent: when it was judged last; None where it never was.
     """
 
     workload: str
@@ -33,6 +41,8 @@ class TrialTime:
     seed: int
     status: Status
     time: float | None
+    limit: float | None = None
+    spent: float | None = None
 
 
 def first_hit(events: Iterable[Evaluation], trial: TrialRecord) -> Evaluation | None:
@@ -45,23 +55,86 @@ def first_hit(events: Iterable[Evaluation], trial: TrialRecord) -> Evaluation | 
     return None
 
 
+def crossing_time(
+    events: Sequence[Evaluation],
+    trial: TrialRecord,
+    axis: Axis,
+    reference_step_s: float,
+    crossing: Crossing = "first",
+) -> float | None:
+    """Return when a trial reached its target, None if it did not within the budget.
+
+    Args:
+        events: of the trial, in order.
+        trial: its target and budget.
+        axis: what to count.
+        reference_step_s: seconds of a reference step on the machine of the run.
+        crossing: "first" is the time of the first evaluation at the target. "interpolated" is
+            where a straight line from the evaluation before it, in time and metric, meets the
+            target; the hit itself must still be within the budget. Without an evaluation before
+            it, or with one that is not finite, there is no line and both are the same.
+    """
+    hit = first_hit(events, trial)
+    if hit is None:
+        return None
+    time = time_on(axis, hit, reference_step_s)
+    before = next((e for e in reversed(events) if e.index < hit.index), None)
+    if crossing == "first" or before is None or before.validation is None:
+        return time
+    if hit.validation is None or hit.validation == before.validation:
+        return time
+    share = (trial.target - before.validation) / (hit.validation - before.validation)
+    start = time_on(axis, before, reference_step_s)
+    return start + share * (time - start)
+
+
+def budget_on(
+    axis: Axis, events: Sequence[Evaluation], trial: TrialRecord, reference_step_s: float
+) -> float | None:
+    """Return where the budget ends on an axis; where only seconds are given, by the trial's pace.
+
+    Args:
+        axis: what to count.
+        events: of the trial, in order.
+        trial: its budget.
+        reference_step_s: seconds of a reference step on the machine of the run.
+    """
+    if axis == "seconds":
+        return trial.budget_s
+    if not events or not events[-1].train_s:
+        return None
+    return time_on(axis, events[-1], reference_step_s) / events[-1].train_s * trial.budget_s
+
+
 def time_on(axis: Axis, hit: Evaluation, reference_step_s: float) -> float:
     """Return the time of an evaluation.
 
     Args:
         axis: what to count; all but seconds compare across machines.
         hit: the evaluation.
-        reference_step_s: seconds of a reference step on the machine of the run.
+        reference_step_s: seconds of a reference step on the machine of the run, for records that
+            do not count reference steps, each as long as it took at the time.
+
+    Raises:
+        BenchError: if the record does not count that.
     """
     match axis:
         case "seconds":
             return hit.train_s
         case "reference":
-            return hit.train_s / reference_step_s
+            if hit.reference_steps is None:
+                return hit.train_s / reference_step_s
+            return hit.reference_steps
         case "steps":
             return float(hit.step)
         case "examples":
             return float(hit.examples)
+        case "tokens":
+            return float(hit.tokens)
+        case "flops":
+            if hit.flops is None:
+                raise BenchError("these records count no FLOPs", "give --time steps or examples")
+            return hit.flops
 
 
 def study_times(times: Iterable[TrialTime]) -> Sample:
