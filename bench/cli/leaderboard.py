@@ -28,10 +28,12 @@ def leaderboard(
     from bench.report.publish import publish
     from bench.report.splice import splice
     from bench.report.terminal import print_board
+    from bench.run_folder import runs_in
     from bench.score.gather import gather
     from bench.score.leaderboard import make_leaderboard
 
-    board = make_leaderboard(gather(runs or [newest_run()]))
+    folders = [folder for path in runs or [newest_run()] for folder in runs_in(path)]
+    board = make_leaderboard(gather(folders))
     print_board(board)
     if out:
         publish(board, out)

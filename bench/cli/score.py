@@ -1,15 +1,28 @@
 """bench score: the times of a run's trials, and the scores that follow from them."""
 
 import json
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.errors import BenchError
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bench.report.grid import Grid
     from bench.score.leaderboard import Leaderboard
+
+
+ALGOPERF = "algoperf-v0.5"
+"""Not a ruleset that trials are made by, but AlgoPerf's way to score any."""
+
+
+MANY = 500
+"""Trials, of more than which a terminal shows none."""
 
 
 class Axis(StrEnum):
@@ -19,6 +32,15 @@ class Axis(StrEnum):
     REFERENCE = "reference"
     STEPS = "steps"
     EXAMPLES = "examples"
+    TOKENS = "tokens"
+    FLOPS = "flops"
+
+
+class Crossing(StrEnum):
+    """Which moment is the time to target."""
+
+    FIRST = "first"
+    INTERPOLATED = "interpolated"
 
 
 class Format(StrEnum):
@@ -35,37 +57,112 @@ def score(
     runs: Annotated[
         list[Path] | None, typer.Argument(help="Runs' folders.", show_default="the newest run")
     ] = None,
-    rules: Annotated[str | None, typer.Option(help="Only runs by this ruleset.")] = None,
+    rules: Annotated[
+        str | None, typer.Option(help=f"Only runs by this ruleset; {ALGOPERF}: by its own rules.")
+    ] = None,
     time: Annotated[Axis, typer.Option(help="All but seconds compare across machines.")] = (
         Axis.SECONDS
     ),
     output: Annotated[Format, typer.Option("--format", help="CSV: a line a trial.")] = Format.TABLE,
     baseline: Annotated[str, typer.Option(help="Speed-ups are against it.")] = "nadamw",
+    crossing: Annotated[
+        Crossing, typer.Option(help="First evaluation at the target, or between.")
+    ] = Crossing.FIRST,
+    intervals: Annotated[bool, typer.Option(help="Draw 2,000 repeats of everything.")] = True,
+    sensitivity: Annotated[
+        bool, typer.Option("--sensitivity", help="What other choices would make of the ranking.")
+    ] = False,
 ) -> None:
     """Show times to target of every trial, and scores.
 
     [bold]bench score[/bold]
 
+    [bold]bench score results/runs/mine --sensitivity[/bold]
+
     [bold]bench score results/runs/mine --time steps --format json[/bold]
+
+    [bold]bench score results/runs/external_tuning --rules algoperf-v0.5[/bold]
     """
-    from bench.report.inventory import newest_run
+    if rules == ALGOPERF:
+        if sensitivity or crossing != Crossing.FIRST:
+            message = f"{ALGOPERF} knows neither --sensitivity nor another --crossing"
+            raise BenchError(message, "leave it out")
+        _score_as_algoperf(runs, time, output, baseline)
+        return
     from bench.report.leaderboard import cells_grid, leaderboard_grid, trials_grid
+    from bench.run_folder import runs_in
     from bench.score.gather import gather
     from bench.score.leaderboard import make_leaderboard
 
-    gathered = gather(runs or [newest_run()], time.value, rules)
-    board = make_leaderboard(gathered, baseline)
-    grids = (leaderboard_grid(board), cells_grid(board), trials_grid(board))
+    folders = [folder for path in _choose(runs) for folder in runs_in(path)]
+    gathered = gather(folders, time.value, rules, crossing.value)
+    board = make_leaderboard(gathered, baseline, "studies" if intervals else None)
+    if sensitivity:
+        _print_sensitivity(board, output)
+        return
+    grids = [leaderboard_grid(board), cells_grid(board)]
+    if output != Format.TABLE or len(board.times) <= MANY:
+        grids.append(trials_grid(board))
     _print(board, grids, output)
+    if output == Format.TABLE and len(board.times) > MANY:
+        typer.echo(f"Each of {len(board.times):,} trials: --format csv")
 
 
-def _print(board: "Leaderboard", grids: "tuple[Grid, ...]", output: Format) -> None:
+def _choose(runs: list[Path] | None) -> list[Path]:
+    from bench.report.inventory import newest_run
+
+    return runs or [newest_run()]
+
+
+def _score_as_algoperf(runs: list[Path] | None, time: Axis, output: Format, baseline: str) -> None:
+    from bench.report.algoperf import to_csv, to_json
+    from bench.report.leaderboard import cells_grid, leaderboard_grid
+    from bench.score.algoperf_board import make_boards
+
+    if time != Axis.SECONDS:
+        raise BenchError(f"{ALGOPERF} knows no time in {time}", "leave --time out")
+    boards = make_boards(_choose(runs), baseline)
+    if output == Format.JSON:
+        typer.echo(json.dumps(to_json(boards), allow_nan=False))
+        return
+    if output == Format.CSV:
+        typer.echo(to_csv(boards), nl=False)
+        return
+    for one in boards:  # and no table of trials: there are thousands
+        _print(one.board, (leaderboard_grid(one.board), cells_grid(one.board)), output)
+
+
+def _print_sensitivity(board: "Leaderboard", output: Format) -> None:
+    from bench.report.leaderboard import leaderboard_grid, to_json
+    from bench.report.sensitivity import (
+        changes_grid,
+        scores_grid,
+        sensitivity_caption,
+        sensitivity_csv,
+        sensitivity_to_json,
+    )
+    from bench.score.sensitivity import vary_leaderboard
+
+    variations = vary_leaderboard(board)
+    if output == Format.JSON:
+        table = {**to_json(board), "sensitivity": sensitivity_to_json(variations)}
+        typer.echo(json.dumps(table, indent=2, allow_nan=False))
+        return
+    if output == Format.CSV:
+        typer.echo(sensitivity_csv(variations), nl=False)
+        return
+    grids = (leaderboard_grid(board), scores_grid(board, variations), changes_grid(variations))
+    said = [*board.notes, *sensitivity_caption(board, variations)]
+    _print(replace(board, notes=said), grids, output)
+
+
+def _print(board: "Leaderboard", grids: "Sequence[Grid]", output: Format) -> None:
     from bench.report.leaderboard import times_csv, to_json, to_latex, to_markdown
     from bench.report.terminal import print_board
 
     match output:
         case Format.TABLE:
-            print_board(board, *grids)
+            print_board(board, *grids[1:])
         case Format.JSON:
             typer.echo(json.dumps(to_json(board), indent=2, allow_nan=False))
         case Format.CSV:

@@ -20,6 +20,7 @@ def status(
 
     [bold]bench status results/runs/mine --json[/bold]
     """
+    from bench.report.escape import printable
     from bench.report.inventory import newest_run
     from bench.report.status import (
         needs_resume,
@@ -43,6 +44,6 @@ def status(
     for state in states:
         if state.reason:
             key = f"{state.workload}/{state.submission}/{state.study}/{state.trial}"
-            typer.echo(f"{key}: {state.status}: {state.reason}")
+            typer.echo(printable(f"{key}: {state.status}: {state.reason}"))
     if needs_resume(states):
-        typer.echo(f"go on with: {resume_command(record, folder.path)}")
+        typer.echo(printable(f"go on with: {resume_command(record, folder.path)}"))

@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bench.conformance.finding import Finding
+from bench.report.escape import printable
 
 MARKS = {True: "[green]✓[/green]", False: "[red]✗[/red]"}
 
@@ -20,7 +21,8 @@ def print_checks(findings: Sequence[Finding], console: Console | None = None) ->
         for finding in own:
             if finding.reason is not None:
                 where = f"{finding.workload}, {finding.check}"
-                console.print(f"[red]✗[/red] {escape(where)}: {escape(finding.reason)}")
+                said = escape(printable(f"{where}: {finding.reason}"))
+                console.print(f"[red]✗[/red] {said}")
 
 
 def _table(name: str, findings: Sequence[Finding]) -> Table:

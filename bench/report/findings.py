@@ -5,6 +5,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bench.machine import Finding
+from bench.report.escape import printable
 
 
 def print_findings(findings: list[Finding], console: Console | None = None) -> None:
@@ -13,10 +14,11 @@ def print_findings(findings: list[Finding], console: Console | None = None) -> N
     table = Table(box=None, show_header=False)
     for finding in findings:
         mark = "[yellow]![/yellow]" if finding.warning else "[green]✓[/green]"
-        table.add_row(mark, finding.name, escape(finding.value))
+        table.add_row(mark, finding.name, escape(printable(finding.value)))
     console.print(table)
     for finding in findings:
         if finding.warning:
-            console.print(f"[yellow]warning:[/yellow] {finding.name}: {finding.warning}")
+            said = escape(printable(f"{finding.name}: {finding.warning}"))
+            console.print(f"[yellow]warning:[/yellow] {said}")
     if not any(finding.warning for finding in findings):
         console.print("This machine is fit to time trials.")

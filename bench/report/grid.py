@@ -2,25 +2,15 @@
 
 import csv
 import io
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rich import box
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-LATEX = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "—": "---",
-    **{character: f"\\{character}" for character in "&%$#_{}"},
-}
-MARKDOWN = re.compile(r"[\\`*\[\]|~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
-"""What means something in a cell; an underscore within a word does not."""
+from bench.report.escape import escape_csv, escape_latex, escape_markdown, printable
 
 
 @dataclass(frozen=True)
@@ -36,6 +26,13 @@ class Grid:
     align: str
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
+
+    def fits(self, width: int) -> bool:
+        """Say whether a terminal can show the table without a break within a word."""
+        columns = zip(self.header, *self.rows, strict=True)
+        letters = zip(self.align, columns, strict=True)
+        needed = [_longest_part(column, letter == "r") for letter, column in letters]
+        return sum(needed) + len(needed) - 1 <= width
 
     def to_terminal(self) -> Table:
         """Return the table for rich; where it is too wide, numbers fold and names do not."""
@@ -69,6 +66,11 @@ class Grid:
         return [_join(row, escape) for row in self.rows]
 
 
+def _longest_part(column: Sequence[str], may_wrap: bool) -> int:
+    parts = [part for cell in column for part in (cell.split() if may_wrap else [cell])]
+    return max(map(cell_len, parts), default=0)
+
+
 def _join(cells: Sequence[str], escape: Callable[[str], str]) -> list[str]:
     return [escape(cell) for cell in cells]
 
@@ -81,27 +83,3 @@ def write_csv(header: Sequence[str], rows: Sequence[Sequence[str | float | None]
     for row in rows:
         writer.writerow([escape_csv(cell) if isinstance(cell, str) else cell for cell in row])
     return file.getvalue()
-
-
-def printable(text: str) -> str:
-    """Return the text without control characters, which could drive a terminal."""
-    return "".join(
-        c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text
-    )
-
-
-def escape_markdown(text: str) -> str:
-    """Return the text as a cell or paragraph of Markdown that shows just it."""
-    plain = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return MARKDOWN.sub(lambda match: "\\" + match[0], plain)
-
-
-def escape_latex(text: str) -> str:
-    """Return the text as LaTeX that shows just it."""
-    return "".join(LATEX.get(character, character) for character in printable(text))
-
-
-def escape_csv(text: str) -> str:
-    """Return the text so that no spreadsheet takes it for a formula."""
-    plain = printable(text)
-    return f"'{plain}" if plain.startswith(("=", "+", "-", "@")) else plain

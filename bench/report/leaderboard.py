@@ -1,14 +1,16 @@
 """A leaderboard and the times behind it, as tables, captions, CSV and JSON."""
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, fields
+from itertools import pairwise
 from typing import Any
 
 from bench.records import Machine
-from bench.report.grid import Grid, escape_latex, escape_markdown, write_csv
+from bench.report.escape import escape_latex, escape_markdown
+from bench.report.grid import Grid, write_csv
 from bench.score.leaderboard import Cell, Leaderboard, Row
 from bench.score.profile import TAU_MAX
-from bench.score.times import Axis
+from bench.score.times import Axis, TrialTime
 
 MISS = "—"
 AXIS_TITLE: dict[Axis, str] = {
@@ -16,7 +18,13 @@ AXIS_TITLE: dict[Axis, str] = {
     "reference": "reference steps (seconds of training over seconds of a plain SGD step)",
     "steps": "steps",
     "examples": "examples",
+    "tokens": "tokens",
+    "flops": "floating-point operations",
 }
+EXACT = 1000.0
+"""Seconds from which on decimals are left out."""
+DOUBT = 0.95
+"""A row that is above the next by less is named."""
 
 
 def leaderboard_grid(board: Leaderboard) -> Grid:
@@ -25,7 +33,7 @@ def leaderboard_grid(board: Leaderboard) -> Grid:
     header = ["#", "submission", "score", *(["95 %"] if with_interval else [])]
     rows = [
         [
-            str(row.rank) if row.rank and board.rules.ranked else MISS,
+            _show_rank(row) if board.rules.ranked else MISS,
             row.submission,
             _show_score(row.score),
             *([_show_interval(row)] if with_interval else []),
@@ -36,6 +44,22 @@ def leaderboard_grid(board: Leaderboard) -> Grid:
     ]
     header += [*board.workloads, "n"]
     return Grid("rl" + "r" * (len(header) - 2), header, rows)
+
+
+def summary_grid(board: Leaderboard) -> Grid:
+    """Return the leaderboard without times: how many workloads each submission solves."""
+    full = leaderboard_grid(board)
+    first = len(full.header) - 1 - len(board.workloads)
+    rows = [
+        [
+            *cells[:first],
+            f"{sum(math.isfinite(cell.median) for cell in row.cells.values())}/{len(row.cells)}",
+            cells[-1],
+        ]
+        for row, cells in zip(board.rows, full.rows, strict=True)
+    ]
+    header = [*full.header[:first], "solved", "n"]
+    return Grid(full.align[: len(header)], header, rows)
 
 
 def cells_grid(board: Leaderboard) -> Grid:
@@ -89,9 +113,22 @@ def caption(board: Leaderboard) -> list[str]:
         *(f"Machine: {describe_machine(machine)}." for machine in board.machines),
         f"Run on {', '.join(board.dates)}.",
     ]
+    if board.crossing == "interpolated":
+        lines.append("Times are interpolated between the evaluations around the target.")
     if board.interval:
-        lines.append(f"Interval: {board.interval}.")
+        lines.append(f"Intervals, and ranks (#) that seeds leave open: {board.interval}.")
+        lines += _doubtful_order(board)
     return lines + board.notes
+
+
+def _doubtful_order(board: Leaderboard) -> list[str]:
+    """Return a sentence on which rows may be above the next by chance; none if no row is."""
+    doubtful = [
+        f"{row.submission} above {below.submission} {row.above_next:.0%}"
+        for row, below in pairwise(board.rows)
+        if row.above_next is not None and row.above_next < DOUBT
+    ]
+    return [f"Order in doubt: {', '.join(doubtful)}."] if doubtful else []
 
 
 def describe_machine(machine: Machine) -> str:
@@ -118,22 +155,28 @@ def to_latex(board: Leaderboard, *grids: Grid) -> str:
 def leaderboard_csv(board: Leaderboard) -> str:
     """Return a line a submission: score, interval, and per workload time, hits and trials."""
     header = ["rank", "submission", "score", "low", "high", "runs", "hits"]
+    header += ["rank_low", "rank_high", "above_next"]
     for workload in board.workloads:
-        header += [f"{workload} {field}" for field in ("time", "hits", "trials")]
+        header += [f"{workload} {field}" for field in ("time", "low", "high", "hits", "trials")]
     rows = []
     for row in board.rows:
         low, high = row.interval or (None, None)
         values = [row.rank, row.submission, row.score, low, high, row.runs, row.hits]
+        values += [*(row.rank_interval or (None, None)), row.above_next]
         for workload in board.workloads:
             cell = row.cells.get(workload)
-            values += [_finite(cell.median), cell.hits, cell.trials] if cell else [None] * 3
+            if cell is None:
+                values += [None] * 5
+                continue
+            first, last = cell.interval or (None, None)
+            values += [_finite(cell.median), _finite(first), _finite(last), cell.hits, cell.trials]
         rows.append(values)
     return write_csv(header, rows)
 
 
 def times_csv(board: Leaderboard) -> str:
     """Return a line a trial, with the median and ratio of its cell and its submission's score."""
-    header = ["workload", "submission", "run_seed", "study", "trial", "seed", "status", "time"]
+    header = [column.name for column in fields(TrialTime)]
     header += ["median", "ratio", "score", "low", "high", "runs"]
     by_name = {row.submission: row for row in board.rows}
     rows = []
@@ -157,6 +200,7 @@ def to_json(board: Leaderboard) -> dict[str, Any]:
         "baseline": board.baseline,
         "machines": [machine.model_dump() for machine in board.machines],
         "dates": board.dates,
+        "crossing": board.crossing,
         "interval": board.interval,
         "notes": board.notes,
         "workloads": {name: record.model_dump() for name, record in board.workloads.items()},
@@ -174,13 +218,13 @@ def _row_to_json(row: Row) -> dict[str, Any]:
         "score": row.score,
         "low": low,
         "high": high,
+        "rank_low": row.rank_interval[0] if row.rank_interval else None,
+        "rank_high": row.rank_interval[1] if row.rank_interval else None,
+        "above_next": row.above_next,
         "runs": row.runs,
         "hits": row.hits,
         "workloads": {
-            name: {
-                key: _finite(value) if isinstance(value, float) else value
-                for key, value in asdict(cell).items()
-            }
+            name: {key: _plain(value) for key, value in asdict(cell).items()}
             for name, cell in row.cells.items()
         },
     }
@@ -190,11 +234,20 @@ def show_time(time: float, axis: Axis) -> str:
     """Return a time as people read it."""
     if math.isinf(time):
         return MISS
-    return f"{time:.1f} s" if axis == "seconds" else f"{time:,.0f}"
+    shown = f"{time:.1f}" if axis == "seconds" and time < EXACT else f"{time:,.0f}"
+    return f"{shown} s" if axis == "seconds" else shown
 
 
 def _show_cell(cell: Cell | None, axis: Axis) -> str:
     return f"{show_time(cell.median, axis)} ({cell.hits}/{cell.trials})" if cell else "not run"
+
+
+def _show_rank(row: Row) -> str:
+    """Return the rank; all that are not ruled out, where there is more than one."""
+    if row.rank is None:
+        return MISS
+    low, high = row.rank_interval or (row.rank, row.rank)
+    return f"{low}-{high}" if low < high else str(row.rank)
 
 
 def _show_score(score: float | None) -> str:
@@ -207,6 +260,13 @@ def _show_interval(row: Row) -> str:
 
 def _show_factor(factor: float | None) -> str:
     return MISS if factor is None or math.isinf(factor) else f"{factor:.2f}"
+
+
+def _plain(value: float | tuple[float, float] | None) -> float | list[float | None] | None:
+    """Return a number or an interval as JSON knows it: None for what is infinite."""
+    if isinstance(value, tuple):
+        return [_finite(limit) for limit in value]
+    return _finite(value)
 
 
 def _finite(number: float | None) -> float | None:

@@ -3,16 +3,23 @@
 from rich.console import Console
 from rich.text import Text
 
-from bench.report.grid import Grid, printable
-from bench.report.leaderboard import caption, leaderboard_grid
+from bench.report.escape import printable
+from bench.report.grid import Grid
+from bench.report.leaderboard import caption, leaderboard_grid, summary_grid
 from bench.score.leaderboard import Leaderboard
 
 
 def print_board(board: Leaderboard, *grids: Grid, console: Console | None = None) -> None:
-    """Print tables and caption; without grids, the leaderboard's."""
+    """Print the leaderboard, other tables, and the caption.
+
+    Where the terminal is too narrow for a column a workload, the leaderboard goes without.
+    """
     console = console or Console()
-    for grid in grids or (leaderboard_grid(board),):
+    full = leaderboard_grid(board)
+    fits = full.fits(console.width)
+    for grid in (full if fits else summary_grid(board), *grids):
         console.print(grid.to_terminal())
         console.print()
-    for line in caption(board):
+    said = [] if fits else [f"Times on {len(board.workloads)} workloads: bench score."]
+    for line in said + caption(board):
         console.print(Text(printable(line), style="dim"))

@@ -1,0 +1,93 @@
+"""bench compare: is this submission faster than that one, by how much, and how surely?"""
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.cli.score import Axis, Crossing
+from bench.errors import BenchError
+
+
+class Level(StrEnum):
+    """What a repeat of the benchmark draws anew."""
+
+    STUDIES = "studies"
+    TRIALS = "trials"
+    WORKLOADS = "workloads"
+
+
+def compare(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN]... A B",
+            help="Runs' folders, by default the newest run; then two submissions.",
+        ),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="All pairs; no names.")] = False,
+    against: Annotated[
+        str | None, typer.Option(help="All submissions with this one; no names.")
+    ] = None,
+    time: Annotated[Axis, typer.Option(help="All but seconds compare across machines.")] = (
+        Axis.SECONDS
+    ),
+    crossing: Annotated[
+        Crossing, typer.Option(help="First evaluation at the target, or between.")
+    ] = Crossing.FIRST,
+    over: Annotated[
+        Level, typer.Option(help="What intervals draw anew; workloads: as if others were run.")
+    ] = Level.STUDIES,
+    at: Annotated[
+        float | None,
+        typer.Option(help="Part of the budget to compare metrics at.", min=0.0, max=1.0),
+    ] = None,
+    rules: Annotated[str | None, typer.Option(help="Only runs by this ruleset.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+) -> None:
+    """Say which of two submissions is faster, by how much, how surely, and where it is not.
+
+    [bold]bench compare mine nadamw[/bold]  (in the newest run)
+
+    [bold]bench compare results/runs/a results/runs/b mine nadamw --time steps[/bold]
+
+    [bold]bench compare results/runs/a --against nadamw[/bold]
+    """
+    from bench.report.compare import print_comparison, print_pairs, to_json
+    from bench.report.inventory import newest_run
+    from bench.run_folder import runs_in
+    from bench.score.comparison import compare as compare_two
+    from bench.score.comparison import compare_all
+    from bench.score.gather import gather
+
+    many = every or against is not None
+    folders, names = _split(words or [], many)
+    paths = [run for path in folders or [newest_run()] for run in runs_in(path)]
+    gathered = gather(paths, time.value, rules, crossing.value)
+    if many:
+        pairs = compare_all(gathered, against, over.value)
+        if as_json:
+            typer.echo(json.dumps(to_json(pairs), indent=2, allow_nan=False))
+        else:
+            print_pairs(pairs)
+        return
+    one, two = names
+    comparison = compare_two(gathered, one, two, over.value, at)
+    if as_json:
+        typer.echo(json.dumps(to_json(comparison), indent=2, allow_nan=False))
+    else:
+        print_comparison(comparison)
+
+
+def _split(words: list[str], many: bool) -> tuple[list[Path], list[str]]:
+    """Return folders and names; the last two words are names, where names are to be given."""
+    from bench.run_folder import RunFolder, runs_in
+
+    if many:
+        return [Path(word) for word in words], []
+    if len(words) < 2 or any(RunFolder(run).exists() for run in runs_in(Path(words[-2]))):
+        message = "bench compare needs the names of two submissions"
+        raise BenchError(message, "bench compare [RUN]... A B; or --all, or --against NAME")
+    return [Path(word) for word in words[:-2]], words[-2:]

@@ -1,0 +1,42 @@
+"""bench report: everything about one run or several, on one page."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.cli.score import Axis
+
+
+def report(
+    runs: Annotated[
+        list[Path] | None, typer.Argument(help="Runs' folders.", show_default="the newest run")
+    ] = None,
+    out: Annotated[Path, typer.Option("-o", "--out", help="The HTML file to write.")] = Path(
+        "report.html"
+    ),
+    time: Annotated[Axis, typer.Option(help="All but seconds compare across machines.")] = (
+        Axis.SECONDS
+    ),
+    rules: Annotated[str | None, typer.Option(help="Only runs by this ruleset.")] = None,
+    title: Annotated[
+        str | None, typer.Option(help="Of the page.", show_default="names the edition")
+    ] = None,
+) -> None:
+    """Write one HTML file: leaderboard, profiles, curves, times, every trial, and doubts.
+
+    It needs no network and runs no script: open it from disk, print it, send it.
+
+    [bold]bench report[/bold]
+
+    [bold]bench report results/runs/mine -o mine.html --time reference --title "Ours"[/bold]
+    """
+    from bench.files import write_atomically
+    from bench.report.inventory import newest_run
+    from bench.report.page import read_report, render_page
+    from bench.run_folder import runs_in
+
+    folders = [folder for path in runs or [newest_run()] for folder in runs_in(path)]
+    page = render_page(read_report(folders, time.value, rules, title))
+    write_atomically(out, page)
+    typer.echo(f"written: {out} ({len(page.encode()) / 1e6:.1f} MB)")
