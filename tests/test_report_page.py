@@ -1,30 +1,23 @@
 import re
-import time
 from dataclasses import replace
 from html.parser import HTMLParser
 from importlib.resources import files
 from pathlib import Path
 
-import numpy as np
 import pytest
 import typer
-from browser import Browser, find_browser
-from factories import RULES, make_event, make_run, make_trial, write_run
+from factories import RULES, make_event, make_trial, write_run
+from pages import OUTCOMES, render, write_large_run
 from typer.testing import CliRunner
 
 from bench.cli.report import report
 from bench.errors import BenchError
-from bench.records import PlannedTrial
 from bench.report.histories import best_of_studies, by_cell, read_histories, tuning_curves
 from bench.report.page import read_report, render_page
 from bench.report.provenance import find_doubts
-from bench.run_folder import EVENTS_FILE, TRIAL_FILE, RunFolder
+from bench.run_folder import RunFolder
 from bench.score.gather import gather
 
-OUTCOMES = {
-    "bert": {"nadamw": [20.0, 30.0, 40.0], "lion": [60.0, 61.0, 62.0]},
-    "gpt": {"nadamw": [10.0, 11.0, 12.0], "lion": [5.0, None, None]},
-}
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 FIGURES = ["profiles", "ratios", "times", "curves"]
 
@@ -55,10 +48,6 @@ class Reader(HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
 
-def render(*paths: Path, **options) -> str:
-    return render_page(read_report(list(paths), **options))
-
-
 def call(*words: str):
     app = typer.Typer()
     app.command()(report)
@@ -66,35 +55,6 @@ def call(*words: str):
     if isinstance(result.exception, BenchError):
         raise result.exception
     return result
-
-
-def write_large_run(path: Path, evaluations: int = 40) -> Path:
-    """Write 500 trials: 5 workloads, 10 submissions, 5 studies of 2 trials."""
-    rng = np.random.default_rng(0)
-    workloads = [f"workload{i}" for i in range(5)]
-    submissions = [f"submission_{i}" for i in range(10)]
-    plan = [
-        PlannedTrial(
-            workload=workload, submission=submission, study=study, trial=trial, seed=trial,
-            hparams={"lr": float(rng.uniform()), "beta1": 0.9, "weight_decay": 0.1, "warmup": 0.05},
-        )
-        for workload in workloads for submission in submissions
-        for study in range(5) for trial in range(2)
-    ]  # fmt: skip
-    run = make_run({w: {s: [1.0] for s in submissions} for w in workloads}, plan=plan)
-    folder = RunFolder(path)
-    folder.create(run)
-    for planned in plan:
-        speed = rng.uniform(0.5, 2.0)
-        metrics = 0.95 * (1 - np.exp(-speed * np.linspace(0.1, 4, evaluations)))
-        events = [make_event(k, 2.5 * (k + 1), m) for k, m in enumerate(metrics)]
-        home = path / planned.path()
-        home.mkdir(parents=True)
-        lines = [event.model_dump_json() + "\n" for event in events]
-        (home / EVENTS_FILE).write_text("".join(lines))
-        record = make_trial(planned, "reached" if metrics[-1] > 0.9 else "budget")
-        (home / TRIAL_FILE).write_text(record.model_dump_json(by_alias=True))
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -320,77 +280,3 @@ def test_a_folder_in_the_place_of_the_file_is_an_error(run: Path, tmp_path: Path
 @pytest.mark.usefixtures("run")
 def test_help_shows_how(capsys):
     assert "bench report results/runs/mine -o mine.html" in " ".join(call("--help").stdout.split())
-
-
-# Size, and a real browser.
-
-
-@pytest.mark.slow
-def test_500_trials_make_a_file_of_at_most_5_mb(large_run: Path, record_property):
-    started = time.perf_counter()
-    page = render(large_run)
-    record_property("seconds", time.perf_counter() - started)
-    record_property("bytes", len(page.encode()))
-    assert "500 trials of 10 submissions on 5 workloads" in page
-    assert len(page.encode()) <= 5_000_000
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory):
-    if find_browser() is None:
-        pytest.skip("no chromium here")
-    with Browser(tmp_path_factory.mktemp("browser")) as opened:
-        yield opened
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1280])
-def test_a_browser_shows_it_without_overflow_network_or_complaint(
-    browser: Browser, large_run: Path, run: Path, tmp_path: Path, width: int, scheme: str
-):
-    long = write_run(tmp_path / "run", {"w" * 70: {"s" * 90: [50.0], "t" * 90: [0.1, None]}}).path
-    for number, path in enumerate((run, large_run, long)):
-        page = tmp_path / f"page{number}.html"
-        page.write_text(render(path))
-        browser.open(page, width, scheme)
-        browser.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
-        assert browser.evaluate("document.documentElement.scrollWidth") == width
-        assert browser.requests() == [page.resolve().as_uri()]
-        assert browser.complaints() == []
-        clipped = browser.evaluate(OUTSIDE)
-        assert clipped == []
-
-
-OUTSIDE = """
-[...document.querySelectorAll('svg.panel')].flatMap(svg => {
-  const frame = svg.getBoundingClientRect();
-  return [...svg.querySelectorAll('text')].filter(text => {
-    const box = text.getBoundingClientRect();
-    return box.left < frame.left - 1 || box.right > frame.right + 1
-      || box.top < frame.top - 1 || box.bottom > frame.bottom + 1;
-  }).map(text => text.textContent);
-})
-"""
-"""Labels that reach over the edge of their figure."""
-
-
-@pytest.mark.slow
-def test_a_hostile_title_runs_nothing_in_a_browser(browser: Browser, run: Path, tmp_path: Path):
-    attack = "</title></style><script>document.title='owned'</script><img src=x onerror=alert(1)>"
-    page = tmp_path / "page.html"
-    page.write_text(render(run, title=attack))
-    browser.open(page, 1280)
-    assert browser.evaluate("document.title") == attack
-    assert browser.requests() == [page.resolve().as_uri()]
-    assert browser.complaints() == []
-
-
-@pytest.mark.slow
-def test_it_prints(browser: Browser, run: Path, tmp_path: Path):
-    page = tmp_path / "page.html"
-    page.write_text(render(run))
-    browser.open(page, 1280, "dark")
-    paper = browser.print_pdf()
-    assert paper.startswith(b"%PDF")
-    assert 2 <= len(re.findall(rb"/Type\s*/Page\b", paper)) <= 12

@@ -1,10 +1,13 @@
 """Charged tuning: what the trials before the first hit cost is part of the time."""
 
 import pytest
+from factories import RULES, make_run
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.score.charged import charge
+from bench.score.gather import Gathered
+from bench.score.leaderboard import make_leaderboard
 from bench.score.times import TrialTime
 
 
@@ -44,3 +47,21 @@ def test_charged_is_never_quicker_than_the_fastest_trial(times):
     if hits:
         assert study.time >= min(hits)
         assert study.time <= study.limit
+
+
+@pytest.mark.parametrize(("cost", "median", "first"), [("fastest", 3.0, "b"), ("all", 13.0, "a")])
+def test_the_ruleset_says_what_a_study_costs(cost, median, first):
+    """Both b's second trials are quick, but its first ones miss; a hits at once, in 5 s."""
+    run = make_run({"gpt": {"a": [1.0], "b": [1.0]}}, rules=RULES.model_copy(update={"cost": cost}))
+    times = [
+        trial(number, time, submission=name, study=study)
+        for name, made in {"a": (5.0, None), "b": (None, 3.0)}.items()
+        for study in range(2)
+        for number, time in enumerate(made)
+    ]
+    board = make_leaderboard(Gathered("seconds", [run], times, planned=8), level=None)
+    rows = {row.submission: row for row in board.rows}
+    assert rows["a"].cells["gpt"].median == 5.0
+    assert rows["b"].cells["gpt"].median == median
+    assert (rows["b"].cells["gpt"].hits, rows["b"].cells["gpt"].trials) == (2, 4)
+    assert board.rows[0].submission == first

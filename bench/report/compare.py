@@ -15,7 +15,7 @@ from bench.score.comparison import Comparison
 from bench.score.equal_time import AtEqualTime
 from bench.score.intervals import Interval, describe
 from bench.score.pairs import Bound, OnWorkload, Pair
-from bench.score.permutation import MOST_STUDIES
+from bench.score.permutation import LEVEL, MOST_STUDIES
 from bench.score.times import Axis, Crossing
 from bench.score.tuning_curve import BestOf
 
@@ -75,6 +75,8 @@ def headline(pair: Pair) -> str:
         single = min(count for row in pair.workloads for count in row.studies) < 2
         lack = "one study shows" if single else "without two hits of one of them there is"
         return f"Too few runs to decide: {lack} no spread. {seems}."
+    if pair.adjusted <= LEVEL:
+        return f"Undecided: means and medians of log times disagree on who is faster. {seems}."
     if pair.more_studies is None:
         return f"No difference found, nor would {MOST_STUDIES} studies find one: {seems}."
     more = "1 more study" if pair.more_studies == 1 else f"{pair.more_studies} more studies"

@@ -118,6 +118,10 @@ def caption(board: Leaderboard) -> list[str]:
     if board.interval:
         lines.append(f"Intervals, and ranks (#) that seeds leave open: {board.interval}.")
         lines += _doubtful_order(board)
+    gaps = [f"{row.submission} {row.gap:+.3f}" for row in board.rows if row.gap is not None]
+    if gaps:
+        said = "score over the workloads less that over their variants, before gating"
+        lines.append(f"Generalisation gap ({said}): {', '.join(gaps)}.")
     return lines + board.notes
 
 
@@ -221,6 +225,7 @@ def _row_to_json(row: Row) -> dict[str, Any]:
         "rank_low": row.rank_interval[0] if row.rank_interval else None,
         "rank_high": row.rank_interval[1] if row.rank_interval else None,
         "above_next": row.above_next,
+        "gap": row.gap,
         "runs": row.runs,
         "hits": row.hits,
         "workloads": {

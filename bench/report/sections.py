@@ -97,12 +97,12 @@ def _doubts(report: Report) -> Element:
 def _profiles(report: Report) -> Element:
     board = report.board
     ratios = {
-        row.submission: [cell.ratio for cell in row.cells.values() if cell.ratio is not None]
+        row.submission: [ratio for name in board.scored if (ratio := row.cells[name].ratio)]
         for row in board.rows
         if row.rank
     }
     says = (
-        f"For each factor τ from 1 to {TAU_MAX:g}, the share of the {len(board.workloads)} "
+        f"For each factor τ from 1 to {TAU_MAX:g}, the share of the {len(board.scored)} "
         "workloads whose target a submission reaches within τ times the fastest one's time "
         f"(medians over studies, {report.count()}). Higher and further left is better; the area "
         "below the line is the score. A marker stands where the line begins and where it steps."
@@ -148,7 +148,7 @@ def _sensitivity(report: Report) -> Element:
 
 
 def _times(report: Report) -> Element:
-    board, sample = report.board, study_times(report.board.times)
+    board, sample = report.board, study_times(report.board.study_times)
     panels = []
     for workload in board.workloads:
         rows = {

@@ -54,7 +54,7 @@ def compare(
     Raises:
         BenchError: if a name is not among the submissions, or they have no workload in common.
     """
-    panel = make_panel(gathered.times)
+    panel = make_panel(t for t in gathered.study_times if gathered.counts(t.workload))
     _check_names(panel, (one, two))
     [pair] = compare_pairs(panel, [(one, two)], level)
     return Comparison(
@@ -80,7 +80,7 @@ def compare_all(
     Raises:
         BenchError: if there is no submission of that name, or no pair.
     """
-    panel = make_panel(gathered.times)
+    panel = make_panel(t for t in gathered.study_times if gathered.counts(t.workload))
     if against is not None:
         _check_names(panel, (against,))
     pairs = [

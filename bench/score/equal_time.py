@@ -82,9 +82,9 @@ def compare_metrics(
             is where the first one stopped.
     """
     curves = _read_curves(gathered, (one, two))
-    known = {name: record for run in gathered.runs for name, record in run.workloads.items()}
+    known = gathered.workloads
     rows, strata = [], []
-    for workload in sorted(curves):
+    for workload in sorted(filter(gathered.counts, curves)):
         ends = [t.limit for t in gathered.times if t.workload == workload and t.limit]
         time = None if fraction is None or not ends else fraction * float(np.median(ends))
         sides = (curves[workload][one], curves[workload][two])

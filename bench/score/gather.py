@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.errors import BenchError
-from bench.records import Machine, PlannedTrial, RunRecord, TrialRecord
+from bench.records import Machine, PlannedTrial, RunRecord, TrialRecord, WorkloadRecord
 from bench.run_folder import RunFolder
+from bench.score.charged import charge
 from bench.score.times import Axis, Crossing, TrialTime, budget_on, crossing_time, time_on
 
 Identity = tuple[str, str, int, int, int, int]
@@ -46,6 +47,20 @@ class Gathered:
     planned: int
     crossing: Crossing = "first"
     sources: list[Source] = field(default_factory=list)
+
+    @property
+    def workloads(self) -> dict[str, WorkloadRecord]:
+        """Records of all workloads by name."""
+        return {name: record for run in self.runs for name, record in run.workloads.items()}
+
+    @property
+    def study_times(self) -> list[TrialTime]:
+        """What a study's time is the least of: its trials, or all of them as one if charged."""
+        return charge(self.times) if self.runs[0].rules.cost == "all" else self.times
+
+    def counts(self, workload: str) -> bool:
+        """Say whether a workload counts, or only gates another."""
+        return self.workloads[workload].role == "base"
 
 
 def gather(

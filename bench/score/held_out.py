@@ -7,62 +7,99 @@ variants enter no score, which stays the closed form over the workloads.
 Source: Dahl et al. 2023, arXiv:2306.07179, section 4.3.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from bench.records import WorkloadRecord
 from bench.score.panel import Array
-from bench.score.profile import TAU_MAX, Times
+from bench.score.profile import TAU_MAX, Times, score_submissions
 
 Gate = tuple[int, int]
 """Places of a variant and of the workload that it gates."""
 
 
-def find_gates(names: Sequence[str], workloads: Mapping[str, WorkloadRecord]) -> list[Gate]:
-    """Return the held-out variants whose workload is there too.
+@dataclass(frozen=True)
+class Gating:
+    """Which of W workloads count, and which gate them.
 
-    Args:
-        names: of workloads, in the order of their places.
-        workloads: their records.
+    Attributes:
+        scored: places of those that count.
+        gates: of held-out variants whose workload was run too.
     """
-    return [
-        (names.index(name), names.index(base))
-        for name in names
-        if workloads[name].role == "held_out" and (base := workloads[name].base_workload) in names
-    ]
+
+    scored: tuple[int, ...]
+    gates: tuple[Gate, ...]
+
+    @classmethod
+    def of(cls, names: Sequence[str], workloads: Mapping[str, WorkloadRecord]) -> "Gating":
+        """Return what the roles of workloads come to.
+
+        Args:
+            names: of workloads, in the order of their places.
+            workloads: their records.
+        """
+        places = {name: place for place, name in enumerate(names)}
+        return cls(
+            scored=tuple(places[name] for name in names if workloads[name].role == "base"),
+            gates=tuple(
+                (places[name], places[base])
+                for name in names
+                if workloads[name].role == "held_out"
+                and (base := workloads[name].base_workload) in places
+            ),
+        )
+
+    def apply(self, times: Array, tau_max: float = TAU_MAX) -> Array:
+        """Return times with infinity on a workload for those that fail one of its variants.
+
+        Args:
+            times: (..., W, S), infinite for a miss.
+            tau_max: ratio to the fastest on a variant that is still solving it.
+        """
+        gated = times.copy()
+        for variant, base in self.gates:
+            on_variant = times[..., variant, :]
+            solvers = np.where(np.isfinite(times[..., base, :]), on_variant, np.inf)
+            limit = tau_max * solvers.min(axis=-1, keepdims=True)
+            passed = np.isfinite(on_variant) & (on_variant <= limit)
+            gated[..., base, :] = np.where(passed, gated[..., base, :], np.inf)
+        return gated
 
 
-def gate(times: Array, gates: Iterable[Gate], tau_max: float = TAU_MAX) -> Array:
-    """Return the times with infinity on a workload for those that fail one of its variants.
-
-    Args:
-        times: (..., W, S), infinite for a miss.
-        gates: of the W workloads.
-        tau_max: ratio to the fastest on a variant that is still solving it.
-    """
-    gated = times.copy()
-    for variant, base in gates:
-        on_variant = times[..., variant, :]
-        solvers = np.where(np.isfinite(times[..., base, :]), on_variant, np.inf)
-        limit = tau_max * solvers.min(axis=-1, keepdims=True)
-        passed = np.isfinite(on_variant) & (on_variant <= limit)
-        gated[..., base, :] = np.where(passed, gated[..., base, :], np.inf)
-    return gated
-
-
-def scored_times(times: Times, workloads: Mapping[str, WorkloadRecord]) -> Times:
-    """Return what a score is made of: times on workloads that are not held out, gated.
+def gate_times(times: Times, workloads: Mapping[str, WorkloadRecord]) -> Times:
+    """Return times by workload and submission, gated; variants' own stay as they are.
 
     Args:
         times: each workload must know the same submissions.
         workloads: their records.
     """
-    names, submissions = list(times), list(next(iter(times.values()), ()))
-    table = np.array([[times[name][one] for one in submissions] for name in names])
-    gated = gate(table, find_gates(names, workloads)) if names else table
+    if not times:
+        return times
+    submissions = list(next(iter(times.values())))
+    table = np.array([[cells[name] for name in submissions] for cells in times.values()])
+    gated = Gating.of(list(times), workloads).apply(table)
     return {
-        name: dict(zip(submissions, row.tolist(), strict=True))
-        for name, row in zip(names, gated, strict=True)
-        if workloads[name].role != "held_out"
+        workload: dict(zip(submissions, row.tolist(), strict=True))
+        for workload, row in zip(times, gated, strict=True)
     }
+
+
+def generalisation_gaps(times: Times, workloads: Mapping[str, WorkloadRecord]) -> dict[str, float]:
+    """Return by how much each score over the workloads is above that over their variants.
+
+    Both before gating; near 0 for a method that does not mind the change. Nothing without variants.
+
+    Args:
+        times: each workload must know the same submissions.
+        workloads: their records.
+    """
+    own, varied = (
+        {name: cells for name, cells in times.items() if workloads[name].role == role}
+        for role in ("base", "held_out")
+    )
+    if not own or not varied:
+        return {}
+    scores, on_variants = score_submissions(own), score_submissions(varied)
+    return {name: scores[name] - on_variants[name] for name in scores}

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.score.bootstrap import REPLICATES, SEED, Level, resample
+from bench.score.bootstrap import REPLICATES, SEED, Level, Replicates, resample
+from bench.score.held_out import Gating
 from bench.score.panel import Array, Panel
 from bench.score.profile import TAU_MAX
 
@@ -49,7 +50,10 @@ class Intervals:
 
 
 def make_intervals(
-    panel: Panel, level: Level = "studies", replicates: int = REPLICATES
+    panel: Panel,
+    level: Level = "studies",
+    replicates: int = REPLICATES,
+    gating: Gating | None = None,
 ) -> Intervals | None:
     """Return intervals of everything.
 
@@ -57,6 +61,7 @@ def make_intervals(
         panel: every submission must have a study on every workload.
         level: what repeats draw anew.
         replicates: number of repeats.
+        gating: of the panel's workloads; None counts all.
 
     Returns:
         None where some cell has a single study: that says nothing of its spread; nor where no cell
@@ -68,17 +73,37 @@ def make_intervals(
     if repeats is None:
         return None
     observed = panel.medians
-    scores = np.einsum("bws,bw->bs", _centred_gains(repeats.medians, observed), repeats.weights)
-    observed_scores = profile_gains(observed).mean(axis=0)
+    drawn_gated, gated = _gate(gating, repeats.medians), _gate(gating, observed)
+    scored = _scored(gating, panel)
+    gains = _centred_gains(drawn_gated[:, scored], gated[scored])
+    scores = np.einsum("bws,bw->bs", gains, _weights_of(repeats, scored))
+    observed_scores = profile_gains(gated[scored]).mean(axis=0)
     names = panel.submissions
     return Intervals(
         times=_by_cell(panel, repeats.medians, observed),
-        ratios=_by_cell(panel, _ratios(repeats.medians), _ratios(observed)),
+        ratios=_by_cell(panel, _ratios(drawn_gated), _ratios(gated)),
         scores=_by_name(names, np.clip(limits_of(scores, observed_scores), 0.0, 1.0)),
         ranks=_rank_intervals(names, scores, observed_scores),
         above=_probabilities(names, scores),
         description=describe(level, replicates),
     )
+
+
+def _gate(gating: Gating | None, times: Array) -> Array:
+    return gating.apply(times) if gating else times
+
+
+def _scored(gating: Gating | None, panel: Panel) -> list[int]:
+    return list(gating.scored) if gating else list(range(len(panel.workloads)))
+
+
+def _weights_of(repeats: Replicates, scored: list[int]) -> Array:
+    """Return weights of the workloads that count, (B, scored), which sum to 1."""
+    weights = repeats.weights[:, scored]
+    total = weights.sum(axis=1, keepdims=True)
+    even = np.full(weights.shape, 1 / max(1, len(scored)))  # where only variants were drawn
+    shares: Array = np.divide(weights, total, out=even, where=total > 0)
+    return shares
 
 
 def describe(level: Level, replicates: int = REPLICATES) -> str:
@@ -172,12 +197,13 @@ def _probabilities(names: tuple[str, ...], scores: Array) -> dict[tuple[str, str
     }
 
 
-def make_bands(panel: Panel, level: Level = "studies") -> Bands:
+def make_bands(panel: Panel, level: Level = "studies", gating: Gating | None = None) -> Bands:
     """Return pointwise limits of each performance profile, at 100 values of tau.
 
     Args:
         panel: every submission must have a study on every workload.
         level: what repeats draw anew.
+        gating: of the panel's workloads; None counts all.
 
     Returns:
         Nothing where there are no intervals.
@@ -186,11 +212,15 @@ def make_bands(panel: Panel, level: Level = "studies") -> Bands:
     if repeats is None:
         return {}
     taus = np.linspace(1.0, TAU_MAX, 100)
-    ratios = _ratios(repeats.medians)
+    scored = _scored(gating, panel)
+    ratios, weights = (
+        _ratios(_gate(gating, repeats.medians))[:, scored],
+        _weights_of(repeats, scored),
+    )
     bands = {}
     for i, name in enumerate(panel.submissions):
         within = ratios[:, :, i, None] <= taus
-        rho = np.einsum("bwt,bw->bt", within.astype(np.float64), repeats.weights)
+        rho = np.einsum("bwt,bw->bt", within.astype(np.float64), weights)
         low, high = np.quantile(rho, [TAIL, 1 - TAIL], axis=0)
         bands[name] = (taus.tolist(), low.tolist(), high.tolist())
     return bands

@@ -10,9 +10,10 @@ from bench.config import RulesetConfig
 from bench.records import Machine, RunRecord, WorkloadRecord
 from bench.score.bootstrap import Level
 from bench.score.gather import Gathered
+from bench.score.held_out import Gating, gate_times, generalisation_gaps
 from bench.score.intervals import Bands, Interval, Intervals, make_bands, make_intervals
 from bench.score.panel import make_panel
-from bench.score.profile import performance_ratios, score_submissions
+from bench.score.profile import Times, performance_ratios, score_submissions
 from bench.score.times import Axis, Crossing, Sample, TrialTime, median, study_times
 
 BASELINE = "nadamw"
@@ -59,6 +60,8 @@ class Row:
         cells: by workload; a workload that it was not run on is not there.
         rank_interval: of the rank; None as for the score's.
         above_next: probability that its score is above that of the next row.
+        gap: by how much its score over the workloads is above that over their held-out variants,
+            both before gating; None where there are none.
     """
 
     rank: int | None
@@ -69,6 +72,7 @@ class Row:
     cells: dict[str, Cell]
     rank_interval: tuple[int, int] | None = None
     above_next: float | None = None
+    gap: float | None = None
 
     @property
     def runs(self) -> int:
@@ -93,6 +97,9 @@ class Leaderboard:
         notes: sentences about what is missing or doubtful.
         bands: of each performance profile: tau, lower and upper limit; empty without intervals.
         crossing: which moment is the time to target.
+        scored: medians that scores are made of, by workload and ranked submission: those of
+            workloads that are not held out, infinite for who fails a variant.
+        study_times: what the times of studies are the least of.
     """
 
     edition: str
@@ -108,6 +115,8 @@ class Leaderboard:
     notes: list[str]
     bands: Bands = field(default_factory=dict)
     crossing: Crossing = "first"
+    scored: Times = field(default_factory=dict)
+    study_times: list[TrialTime] = field(default_factory=list)
 
 
 def make_leaderboard(
@@ -121,14 +130,19 @@ def make_leaderboard(
         level: what intervals draw anew; None leaves intervals out.
     """
     runs = gathered.runs
-    sample = study_times(gathered.times)
+    sample = study_times(gathered.study_times)
     names = sorted({name for cells in sample.values() for name in cells})
     ranked = {name for name in names if all(name in cells for cells in sample.values())}
     in_ranking = _restrict(sample, ranked)
-    panel = make_panel(gathered.times).restrict(sorted(ranked))
-    intervals = make_intervals(panel, level) if level else None
-    known = {name: record for run in runs for name, record in run.workloads.items()}
-    cells = _make_cells(sample, in_ranking, gathered.times, baseline, intervals)
+    known = gathered.workloads
+    medians = {workload: _medians(cells) for workload, cells in in_ranking.items()}
+    gated = gate_times(medians, known)
+    scored = {name: times for name, times in gated.items() if known[name].role == "base"}
+    panel = make_panel(gathered.study_times).restrict(sorted(ranked))
+    gating = Gating.of(panel.workloads, known)
+    intervals = make_intervals(panel, level, gating=gating) if level and scored else None
+    cells = _make_cells(sample, gated, gathered.times, baseline, intervals)
+    gaps = generalisation_gaps(medians, known)
     return Leaderboard(
         edition=", ".join(sorted({run.edition for run in runs})),
         rules=runs[0].rules,
@@ -137,12 +151,17 @@ def make_leaderboard(
         machines=list(dict.fromkeys(run.machine for run in runs if not run.origin)),
         dates=sorted({run.created[:10] for run in runs}),
         workloads={name: known[name] for name in sorted(sample)},
-        rows=_rank(cells, _score(in_ranking), intervals, _titles(runs)),
+        rows=_rank(cells, score_submissions(scored), intervals, _titles(runs), gaps),
         times=gathered.times,
         interval=intervals.description if intervals else None,
-        notes=_make_notes(gathered, sample, in_ranking, bool(intervals) or level is None),
-        bands=make_bands(panel, level) if level else {},
+        notes=[
+            *_make_notes(gathered, sample, scored, bool(intervals) or level is None),
+            *_note_held_out(medians, gated, known),
+        ],
+        bands=make_bands(panel, level, gating) if level and scored else {},
         crossing=gathered.crossing,
+        scored=scored,
+        study_times=gathered.study_times,
     )
 
 
@@ -164,13 +183,9 @@ def _medians(cells: Mapping[str, Sequence[float]]) -> dict[str, float]:
     return {name: median(times) for name, times in cells.items()}
 
 
-def _score(sample: Sample) -> dict[str, float]:
-    return score_submissions({workload: _medians(cells) for workload, cells in sample.items()})
-
-
 def _make_cells(
     sample: Sample,
-    in_ranking: Sample,
+    gated: Times,
     times: list[TrialTime],
     baseline: str,
     intervals: Intervals | None,
@@ -183,7 +198,7 @@ def _make_cells(
     made: dict[str, dict[str, Cell]] = defaultdict(dict)
     for workload, cells in sample.items():
         medians = _medians(cells)
-        ratios = performance_ratios(_medians(in_ranking[workload])) if in_ranking else {}
+        ratios = performance_ratios(gated[workload]) if gated else {}
         of_times = intervals.times[workload] if intervals else {}
         of_ratios = intervals.ratios[workload] if intervals else {}
         for name, studies in cells.items():
@@ -213,6 +228,7 @@ def _rank(
     scores: dict[str, float],
     intervals: Intervals | None,
     titles: dict[str, str],
+    gaps: dict[str, float],
 ) -> list[Row]:
     ordered = sorted(cells, key=lambda name: (-scores.get(name, -1.0), name))
     next_of = dict(pairwise(ordered))
@@ -226,13 +242,14 @@ def _rank(
             cells=cells[name],
             rank_interval=intervals.ranks.get(name) if intervals else None,
             above_next=intervals.above.get((name, next_of.get(name, ""))) if intervals else None,
+            gap=gaps.get(name),
         )
         for name in ordered
     ]
 
 
 def _make_notes(
-    gathered: Gathered, sample: Sample, in_ranking: Sample, intervals_settled: bool
+    gathered: Gathered, sample: Sample, scored: Times, intervals_settled: bool
 ) -> list[str]:
     rules = gathered.runs[0].rules
     notes = []
@@ -240,17 +257,28 @@ def _make_notes(
         notes.append(f"Unranked: the ruleset '{rules.name}' is too small to rank by.")
     if len(gathered.times) < gathered.planned:
         notes.append(f"{len(gathered.times)} of {gathered.planned} trials finished.")
-    workloads = {n: w for run in gathered.runs for n, w in run.workloads.items() if n in sample}
+    workloads = {name: gathered.workloads[name] for name in sample}
     provisional = [n for n, w in sorted(workloads.items()) if w.target_status == "provisional"]
     if provisional:
         notes.append(f"Targets are provisional: {', '.join(provisional)}.")
-    for workload, cells in in_ranking.items():
-        if all(math.isinf(time) for time in _medians(cells).values()):
+    for workload, cells in scored.items():
+        if all(math.isinf(time) for time in cells.values()):
             notes.append(f"No ranked submission solves {workload}: it adds 0 to every score.")
-    ranked = {name for cells in in_ranking.values() for name in cells}
+    ranked = {name for cells in scored.values() for name in cells}
     for name in sorted({name for cells in sample.values() for name in cells} - ranked):
         lacking = [workload for workload, cells in sample.items() if name not in cells]
         notes.append(f"{name} has no rank: not run on {', '.join(lacking)}.")
-    if in_ranking and not intervals_settled:
+    if scored and not intervals_settled:
         notes.append("No intervals: they need two studies or more of every submission.")
+    return notes
+
+
+def _note_held_out(medians: Times, gated: Times, known: Mapping[str, WorkloadRecord]) -> list[str]:
+    """Return what gates, and what it took from whom."""
+    held_out = [name for name in medians if known[name].role == "held_out"]
+    notes = [f"Held out, to gate: {', '.join(held_out)}."] if held_out else []
+    for workload, times in gated.items():
+        lost = [name for name, time in times.items() if time != medians[workload][name]]
+        if lost:
+            notes.append(f"They fail a held-out variant of {workload}: {', '.join(lost)}.")
     return notes

@@ -40,14 +40,7 @@ class Variation:
 
 def vary_leaderboard(board: Leaderboard) -> list[Variation]:
     """Return scores of a leaderboard's ranked submissions under other choices."""
-    ranked = [row for row in board.rows if row.score is not None]
-    if not ranked:
-        return []
-    times = {
-        workload: {row.submission: row.cells[workload].median for row in ranked}
-        for workload in board.workloads
-    }
-    return vary_choices(times, board.baseline)
+    return vary_choices(board.scored, board.baseline) if board.scored else []
 
 
 def vary_choices(times: Times, baseline: str) -> list[Variation]:
