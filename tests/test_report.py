@@ -71,6 +71,15 @@ def test_the_leaderboard_fits_a_terminal_of_80_columns(board: Leaderboard):
     assert lines[3].split()[-1] == "9"
 
 
+def test_where_breaks_between_words_do_not_suffice_names_fold_and_numbers_do_not():
+    grid = Grid("lrr", ["name", "time", "n"], [["a" * 40, "12,345 s to 67,890 s", "15"]])
+    console = Console(file=io.StringIO(), width=46, force_terminal=False)
+    console.print(grid.to_terminal(console.width))
+    lines = console.file.getvalue().splitlines()
+    assert "12,345 s to 67,890 s 15" in lines[2]
+    assert "".join(line.split()[0] for line in lines[2:] if line.strip()) == "a" * 40
+
+
 @pytest.mark.parametrize("width", [40, 80, 120])
 def test_no_line_is_wider_than_the_terminal(board: Leaderboard, width: int):
     for make in (leaderboard_grid, cells_grid, trials_grid):

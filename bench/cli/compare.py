@@ -1,22 +1,13 @@
 """bench compare: is this submission faster than that one, by how much, and how surely?"""
 
 import json
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bench.cli.score import Axis, Crossing
+from bench.cli.score import Axis, Crossing, Level
 from bench.errors import BenchError
-
-
-class Level(StrEnum):
-    """What a repeat of the benchmark draws anew."""
-
-    STUDIES = "studies"
-    TRIALS = "trials"
-    WORKLOADS = "workloads"
 
 
 def compare(

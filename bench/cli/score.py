@@ -43,6 +43,14 @@ class Crossing(StrEnum):
     INTERPOLATED = "interpolated"
 
 
+class Level(StrEnum):
+    """What a repeat of the benchmark draws anew."""
+
+    STUDIES = "studies"
+    TRIALS = "trials"
+    WORKLOADS = "workloads"
+
+
 class Format(StrEnum):
     """What to print."""
 
@@ -69,6 +77,9 @@ def score(
         Crossing, typer.Option(help="First evaluation at the target, or between.")
     ] = Crossing.FIRST,
     intervals: Annotated[bool, typer.Option(help="Draw 2,000 repeats of everything.")] = True,
+    over: Annotated[
+        Level, typer.Option(help="What these draw anew; workloads: as if others were run.")
+    ] = Level.STUDIES,
     sensitivity: Annotated[
         bool, typer.Option("--sensitivity", help="What other choices would make of the ranking.")
     ] = False,
@@ -96,7 +107,7 @@ def score(
 
     folders = [folder for path in _choose(runs) for folder in runs_in(path)]
     gathered = gather(folders, time.value, rules, crossing.value)
-    board = make_leaderboard(gathered, baseline, "studies" if intervals else None)
+    board = make_leaderboard(gathered, baseline, over.value if intervals else None)
     if sensitivity:
         _print_sensitivity(board, output)
         return

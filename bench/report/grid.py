@@ -34,15 +34,21 @@ class Grid:
         needed = [_longest_part(column, letter == "r") for letter, column in letters]
         return sum(needed) + len(needed) - 1 <= width
 
-    def to_terminal(self) -> Table:
-        """Return the table for rich; where it is too wide, numbers fold and names do not."""
+    def to_terminal(self, width: int | None = None) -> Table:
+        """Return the table for rich; where it is too wide, numbers break between words.
+
+        Args:
+            width: of the terminal; where breaks between words do not suffice, names fold too. None
+                never folds names.
+        """
+        keeps_names = width is None or self.fits(width)
         table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
         for letter, name in zip(self.align, self.header, strict=True):
             table.add_column(
                 Text(printable(name)),
                 justify="left" if letter == "l" else "right",
                 overflow="fold",
-                no_wrap=letter == "l" and name != self.header[-1],
+                no_wrap=keeps_names and letter == "l" and name != self.header[-1],
             )
         for row in self.rows:
             table.add_row(*(Text(printable(cell)) for cell in row))

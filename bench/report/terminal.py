@@ -18,7 +18,7 @@ def print_board(board: Leaderboard, *grids: Grid, console: Console | None = None
     full = leaderboard_grid(board)
     fits = full.fits(console.width)
     for grid in (full if fits else summary_grid(board), *grids):
-        console.print(grid.to_terminal())
+        console.print(grid.to_terminal(console.width))
         console.print()
     said = [] if fits else [f"Times on {len(board.workloads)} workloads: bench score."]
     for line in said + caption(board):
