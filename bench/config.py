@@ -85,6 +85,8 @@ class RecipeConfig(Table):
     options: dict[str, Scalar | list[float]] = {}
     """Keyword arguments of the optimizer that are not tuned."""
     schedule: str = "constant"
+    schedule_options: dict[str, float] = {}
+    """Shares and factors of its shape (bench/parts/decays.py); each has a default."""
     warmup: float = Field(default=0.0, ge=0, lt=1)
     """Fraction of the horizon in which the learning rate rises linearly from zero."""
     horizon: float = Field(default=1.0, gt=0)

@@ -16,7 +16,7 @@ from bench.errors import BenchError
 from bench.optimizers import build_optimizer, find_optimizer, read_options, uncovered
 from bench.parts.batch_norm import estimate_statistics, find_batch_norms, kept_statistics
 from bench.parts.clipping import clip_by_global_norm
-from bench.parts.schedules import Schedule, make_schedule
+from bench.parts.schedules import Schedule, list_options, make_schedule
 from bench.submission import Submission
 from bench.tables import Hparams, parse
 from bench.task import Task
@@ -57,22 +57,33 @@ class Recipe:
         Args:
             config: the table.
             task: whose parameters are trained.
-            hparams: named like a field of the recipe, or like an argument of the optimizer.
+            hparams: named like a field of the recipe, an option of its schedule, or an argument of
+                the optimizer.
             folder: of the submission, for `file:Class`.
 
         Raises:
             BenchError: for whatever does not exist or does not fit.
         """
+        shaping = config.schedule_options | {
+            name: value for name, value in hparams.items() if name in list_options(config.schedule)
+        }
         own = {name: value for name, value in hparams.items() if name in TUNABLE}
-        others = {name: value for name, value in hparams.items() if name not in TUNABLE}
-        config = parse(config.model_dump() | own, RecipeConfig, "hyperparameters")
+        others = {n: v for n, v in hparams.items() if n not in own and n not in shaping}
+        table = config.model_dump() | own | {"schedule_options": shaping}
+        config = parse(table, RecipeConfig, "hyperparameters")
         kind = find_optimizer(config.optimizer, folder)
         options = read_options(kind, config.options | others)
         steps = task.budget.step_hint(config.batch_size or task.batch_size)
         horizon = max(1, round(config.horizon * steps))
         return cls(
             optimizers=[build_optimizer(kind, task.parameters, options, config.decay_roles)],
-            schedule=make_schedule(config.schedule, horizon, config.warmup, config.end_factor),
+            schedule=make_schedule(
+                config.schedule,
+                horizon,
+                config.warmup,
+                config.end_factor,
+                **config.schedule_options,
+            ),
             clip_norm=config.clip_norm,
             batch_size=config.batch_size,
             bn_batches=config.bn_batches,

@@ -1,44 +1,60 @@
-"""Learning-rate schedules: pure functions of the step."""
+"""Learning-rate schedules by name: a shape of `bench.parts.decays`, after a warm-up or not."""
 
-import math
+import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
 
 from bench.errors import BenchError, nearest
+from bench.parts import decays
 
 Schedule = Callable[[int], float]
 """From the number of steps made to the factor on every base learning rate."""
 
 WARM_UP = "warmup_"
+DECAYS: dict[str, Callable[..., float]] = {
+    shape.__name__: shape
+    for shape in (
+        decays.constant, decays.linear, decays.cosine, decays.steps, decays.exponential,
+        decays.inverse_sqrt, decays.rex, decays.one_cycle, decays.cyclical, decays.wsd,
+        decays.wsd_sqrt, decays.infinite, decays.power,
+    )
+}  # fmt: skip
+NAMES: Sequence[str] = (*DECAYS, *(WARM_UP + name for name in DECAYS))
 
 
-def constant(step: int, horizon: int, end_factor: float = 0.0) -> float:
-    """Return 1 at every step."""
-    return 1.0
-
-
-def linear(step: int, horizon: int, end_factor: float = 0.0) -> float:
-    """Return a factor that falls along a line from 1 to `end_factor`, and stays there.
-
-    Args:
-        step: steps made so far.
-        horizon: steps until the end of the fall.
-        end_factor: where it ends.
-    """
-    return 1 + (end_factor - 1) * _progress(step, horizon)
-
-
-def cosine(step: int, horizon: int, end_factor: float = 0.0) -> float:
-    """Return a factor that falls along half a cosine from 1 to `end_factor`, and stays there.
+def make_schedule(
+    name: str, horizon: int, warmup: float = 0.0, end_factor: float = 0.0, **options: float
+) -> Schedule:
+    """Return a schedule: the name of a shape, or `warmup_` before it.
 
     Args:
-        step: steps made so far.
-        horizon: steps until the end of the fall.
-        end_factor: where it ends.
+        name: of the schedule.
+        horizon: steps until its end, the warm-up included.
+        warmup: fraction of the horizon in which the factor rises.
+        end_factor: factor at the end of the horizon and ever after.
+        options: keyword arguments of the shape; each has a default.
 
-    Source: Loshchilov and Hutter 2017, arXiv:1608.03983, equation 5.
+    Raises:
+        BenchError: for an unknown name or option, an option that is not above 0, or a warm-up that
+            the schedule does not have.
     """
-    return end_factor + (1 - end_factor) * (1 + math.cos(math.pi * _progress(step, horizon))) / 2
+    _check_options(name, options)
+    if warmup and not name.startswith(WARM_UP):
+        message = f"schedule '{name}' has no warm-up, but warmup = {warmup:g}"
+        raise BenchError(message, f"schedule = '{WARM_UP}{name}', or warmup = 0")
+    decay = partial(_find(name), **options)
+    warm_up_steps = round(warmup * horizon)
+    return partial(_warmed_up, decay, warm_up_steps, horizon - warm_up_steps, end_factor)
+
+
+def list_options(name: str) -> dict[str, float]:
+    """Return the options of a schedule's shape with their defaults.
+
+    Raises:
+        BenchError: for an unknown name.
+    """
+    parameters = inspect.signature(_find(name)).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
 def warm_up(step: int, warm_up_steps: int) -> float:
@@ -46,32 +62,21 @@ def warm_up(step: int, warm_up_steps: int) -> float:
     return min(1.0, (step + 1) / warm_up_steps) if warm_up_steps else 1.0
 
 
-DECAYS = {"constant": constant, "linear": linear, "cosine": cosine}
-NAMES: Sequence[str] = (*DECAYS, *(WARM_UP + name for name in DECAYS))
-
-
-def make_schedule(
-    name: str, horizon: int, warmup: float = 0.0, end_factor: float = 0.0
-) -> Schedule:
-    """Return a schedule by name: `constant`, `linear`, `cosine`, or `warmup_` before one of these.
-
-    Args:
-        name: of the schedule.
-        horizon: steps until its end, the warm-up included.
-        warmup: fraction of the horizon in which the factor rises.
-        end_factor: factor at the end of the horizon and ever after.
-
-    Raises:
-        BenchError: for an unknown name, or a warm-up that the schedule does not have.
-    """
+def _find(name: str) -> Callable[..., float]:
     if name not in NAMES:
         raise BenchError(f"unknown schedule '{name}'", nearest(name, NAMES))
-    if warmup and not name.startswith(WARM_UP):
-        message = f"schedule '{name}' has no warm-up, but warmup = {warmup:g}"
-        raise BenchError(message, f"schedule = '{WARM_UP}{name}', or warmup = 0")
-    decay = DECAYS[name.removeprefix(WARM_UP)]
-    warm_up_steps = round(warmup * horizon)
-    return partial(_warmed_up, decay, warm_up_steps, horizon - warm_up_steps, end_factor)
+    return DECAYS[name.removeprefix(WARM_UP)]
+
+
+def _check_options(name: str, options: dict[str, float]) -> None:
+    known = list_options(name)
+    for option, value in options.items():
+        if option not in known:
+            message = f"schedule '{name}' has no option '{option}'"
+            raise BenchError(message, nearest(option, known))
+        if not value > 0:
+            message = f"option '{option}' of schedule '{name}' is {value:g}"
+            raise BenchError(message, f"give a number above 0; by default {known[option]:g}")
 
 
 def _warmed_up(
@@ -84,7 +89,3 @@ def _warmed_up(
     if step < warm_up_steps:
         return warm_up(step, warm_up_steps)
     return decay(step - warm_up_steps, decay_steps, end_factor)
-
-
-def _progress(step: int, horizon: int) -> float:
-    return min(1.0, step / horizon) if horizon else 1.0
