@@ -16,12 +16,20 @@ def events(*metrics):
 
 
 def test_a_lucky_evaluation_does_not_make_a_value():
-    assert smoothed_value(events(0.1, 0.5, 0.9, 0.5, 0.6), 9.0, reference_step_s=0.5) == 0.5
-    assert smoothed_value(events(0.1, 0.5, 0.9, 0.5, 0.6), 20.0, reference_step_s=0.5) == 0.6
+    """Evaluations come every second, two reference steps."""
+    found = events(0.1, 0.5, 0.9, 0.5, 0.6)
+    assert smoothed_value(found, 6.2, reference_step_s=0.5) == 0.5  # of 0.5, 0.9, 0.5
+    assert smoothed_value(found, 8.0, reference_step_s=0.5) == 0.6  # of 0.9, 0.5, 0.6
+    assert smoothed_value(found, 99.0, reference_step_s=0.5) == 0.6
+
+
+def test_a_value_does_not_lag_behind_a_falling_metric():
+    falling = events(*(1 - 0.1 * i for i in range(10)))
+    assert smoothed_value(falling, 5.0, reference_step_s=1.0) == pytest.approx(0.6)
 
 
 def test_a_value_needs_an_evaluation_and_finite_ones():
-    assert smoothed_value(events(0.1), 0.5, reference_step_s=1.0) is None
+    assert smoothed_value([], 0.5, reference_step_s=1.0) is None
     assert smoothed_value(events(0.1, None, 0.3), 9.0, reference_step_s=1.0) is None
 
 
@@ -39,19 +47,30 @@ def test_a_whole_calibration(bench, tmp_path, capsys):
     values = []
     for study in range(3):
         name = evidence["repeats"][0]["submission"]
-        home = tmp_path / f"cal/repeats/trials/gpt/{name}/study_{study}/trial_0"
+        [repeats] = (tmp_path / "cal").glob("repeats-*")
+        home = repeats / f"trials/gpt/{name}/study_{study}/trial_0"
         trial = json.loads((home / "trial.json").read_text())
         lines = (home / "events.jsonl").read_text().splitlines()
-        scale = read_workload(find_folder("workloads", "gpt")).scales["smoke"]
-        until = 0.75 * scale.budget_steps
-        found = [e["validation"] for e in map(json.loads, lines) if e["reference_steps"] <= until]
-        values.append(median(found[-3:]))
+        at = (
+            0.75 * 0.5 * read_workload(find_folder("workloads", "gpt")).scales["smoke"].budget_steps
+        )
+        found = sorted(map(json.loads, lines), key=lambda e: abs(e["reference_steps"] - at))
+        values.append(median(e["validation"] for e in found[:3]))
         assert trial["train_s"] >= trial["budget_s"], "no trial stops at today's target"
     assert evidence["target"] == pytest.approx(median(values), rel=1e-3)
     best_value = min(a["value"] for a in evidence["search"])
     (chosen,) = [a for a in evidence["search"] if a["value"] == best_value]
     assert chosen["hparams"] == evidence["repeats"][0]["hparams"]
     assert f"{evidence['target']:g}" in shown
+    assert len(evidence["proof"]) == 2 * 3
+    tuned = {a["submission"]: a["hparams"] for a in evidence["proof"]}
+    assert tuned[chosen["submission"]] == chosen["hparams"]
+    [proof] = (tmp_path / "cal").glob("proof-*")
+    trials = [json.loads(path.read_text()) for path in proof.rglob("trial.json")]
+    assert {trial["target"] for trial in trials} == {evidence["target"]}
+    half = json.loads((repeats / "run.json").read_text())["workloads"]["gpt"]["budget_steps"]
+    whole = json.loads((proof / "run.json").read_text())["workloads"]["gpt"]["budget_steps"]
+    assert (half, whole) == (evidence["budget_steps"], 2 * half)
     assert "tuned baselines reach it" in shown
     made = sorted(p.stat().st_mtime_ns for p in tmp_path.rglob("trial.json"))
     assert bench(*call) == 0, "the same command again"

@@ -31,6 +31,8 @@ class Request:
         held_out: variants drawn of each workload, which gate it.
         only: addresses; empty takes every trial.
         hparams: by submission, instead of its defaults.
+        budget_share: of each workload's budget, all that submissions know of; calibration's.
+        target: of all workloads, instead of their own; likewise.
         seed: of the run, from which every other derives.
         paths: more places of plug-ins.
         argv: the command line, for the record.
@@ -45,6 +47,8 @@ class Request:
     held_out: int = 0
     only: list[str] = field(default_factory=list)
     hparams: dict[str, Hparams] = field(default_factory=dict)
+    budget_share: float = 1.0
+    target: float | None = None
     seed: int = 0
     paths: list[Path] = field(default_factory=list)
     argv: list[str] = field(default_factory=list)

@@ -82,17 +82,18 @@ def _record_workload(name: str, folder: Path, plan: Plan) -> WorkloadRecord:
     scale = choose_scale(config, scale_name)
     data_sha256 = prepare(scale.data)
     step_s = _probe_step_s(load_workload(folder, scale_name, variant), request.edition.threads)
+    budget_steps = round(request.budget_share * scale.budget_steps)
     return WorkloadRecord(
         title=config.title,
         metric=config.metric,
         direction=config.direction,
-        target=scale.target,
+        target=scale.target if request.target is None else request.target,
         target_status=scale.target_status,
         folder_sha256=folder_sha256(folder),
         data_sha256=dict(data_sha256),
-        budget_steps=scale.budget_steps,
+        budget_steps=budget_steps,
         reference_step_s=step_s,
-        budget_s=scale.budget_steps * step_s * request.rules.budget_factor,
+        budget_s=budget_steps * step_s * request.rules.budget_factor,
         role="held_out" if name in plan.held_out else "base",
         base_workload=base_of(name) if variant else None,
     )

@@ -1,12 +1,14 @@
 """A calibration's evidence, shown: does the target tell methods apart?"""
 
+import math
 import statistics
 from collections.abc import Sequence
 
 from rich.console import Console
 
 from bench.report.grid import Grid
-from bench.score.calibration import Attempt, Evidence
+from bench.score.calibration import Attempt, Evidence, best
+from bench.score.times import median
 
 WANTED_SPREAD = 2.0
 """Slowest to fastest tuned baseline, from which on a target is worth having."""
@@ -16,7 +18,7 @@ MISS = "—"
 def print_evidence(evidence: Evidence, console: Console | None = None) -> None:
     """Print what each baseline reached, the target, and what makes it a good or a poor one."""
     console = console or Console()
-    header = ["baseline", "tried", "hit", "best", "fastest", "setting"]
+    header = ["baseline", "settings", "best", "hits", "time", "setting"]
     rows = [_row(name, evidence) for name in _names(evidence)]
     console.print(Grid("lrrrrl", header, rows).to_terminal())
     for line in summarize(evidence):
@@ -29,12 +31,14 @@ def summarize(evidence: Evidence) -> list[str]:
     repeated = evidence.repeats
     times = [a.reference_steps for a in repeated if a.reference_steps is not None]
     times_s = [a.time_s for a in repeated if a.time_s is not None]
+    moment = f"{evidence.fraction:.0%} of {evidence.budget_steps} reference steps"
     lines = [
-        "best: the metric at that moment; fastest: reference steps to the target.",
+        "settings: that reach the target in half the budget / tried. best: metric at that moment.",
+        "hits, time: of the best setting in the whole budget; reference steps, median over seeds.",
         "",
         f"Target of {evidence.workload} ({evidence.scale}): {evidence.metric} {sign} "
         f"{evidence.target:g}, the median over {len(repeated)} seeds of {repeated[0].submission} "
-        f"at {evidence.fraction:.0%} of the budget.",
+        f"at {moment}, half the budget.",
         f"Of those seeds {len(times)} reach it{_spread_of(times, 'reference steps')}"
         f"{_spread_of(times_s, 's')}.",
     ]
@@ -43,13 +47,14 @@ def summarize(evidence: Evidence) -> list[str]:
     return [*lines, _judge(evidence)]
 
 
-def fastest_times(evidence: Evidence) -> dict[str, float]:
-    """Return the reference steps of each baseline's fastest setting, of those that hit."""
-    times: dict[str, float] = {}
-    for attempt in evidence.search:
-        if (steps := attempt.reference_steps) is not None:
-            times[attempt.submission] = min(times.get(attempt.submission, steps), steps)
-    return times
+def proof_times(evidence: Evidence) -> dict[str, float]:
+    """Return the median reference steps of each baseline's best setting, infinite for a miss."""
+    return {name: _median_steps(name, evidence) for name in _names(evidence)}
+
+
+def _median_steps(name: str, evidence: Evidence) -> float:
+    own = [attempt.reference_steps for attempt in evidence.proof if attempt.submission == name]
+    return median([math.inf if steps is None else steps for steps in own]) if own else math.inf
 
 
 def _names(evidence: Evidence) -> list[str]:
@@ -57,19 +62,17 @@ def _names(evidence: Evidence) -> list[str]:
 
 
 def _row(name: str, evidence: Evidence) -> list[str]:
-    own = [attempt for attempt in evidence.search if attempt.submission == name]
-    sign = 1 if evidence.direction == "min" else -1
-    valued = [a for a in own if a.value is not None]
-    best = min(valued, key=lambda a: sign * (a.value or 0.0), default=None)
-    steps = fastest_times(evidence).get(name)
-    hits = sum(attempt.time_s is not None for attempt in own)
+    tried = [attempt for attempt in evidence.search if attempt.submission == name]
+    proved = [attempt for attempt in evidence.proof if attempt.submission == name]
+    chosen = best(tried, evidence.direction)
+    steps = _median_steps(name, evidence)
     return [
         name,
-        str(len(own)),
-        str(hits),
-        f"{best.value:.4g}" if best and best.value is not None else MISS,
-        f"{steps:.0f}" if steps is not None else MISS,
-        _setting(best),
+        f"{sum(attempt.time_s is not None for attempt in tried)}/{len(tried)}",
+        f"{chosen.value:.4g}" if chosen and chosen.value is not None else MISS,
+        f"{sum(attempt.time_s is not None for attempt in proved)}/{len(proved)}",
+        f"{steps:.0f}" if math.isfinite(steps) else MISS,
+        _setting(chosen),
     ]
 
 
@@ -90,10 +93,11 @@ def _spread_of(times: Sequence[float], unit: str) -> str:
 
 
 def _judge(evidence: Evidence) -> str:
-    names, times = _names(evidence), fastest_times(evidence)
-    reached = f"{len(times)} of {len(names)} tuned baselines reach it"
+    every = proof_times(evidence)
+    times = [steps for steps in every.values() if math.isfinite(steps)]
+    reached = f"{len(times)} of {len(every)} tuned baselines reach it"
     if len(times) < 2:
         return f"{reached}: too few to tell methods apart."
-    spread = max(times.values()) / min(times.values())
-    verdict = "enough" if spread >= WANTED_SPREAD or len(times) < len(names) else "little"
+    spread = max(times) / min(times)
+    verdict = "enough" if spread >= WANTED_SPREAD else "little"
     return f"{reached}, the slowest {spread:.2f} times as late as the fastest: {verdict} spread."

@@ -1,16 +1,20 @@
-"""Targets from evidence: what well-tuned baselines reach at three quarters of the budget.
+"""Targets from evidence: what the best of well-tuned baselines reaches in a part of the budget.
 
 The procedure is that of Dahl et al. 2023, arXiv:2306.07179, section 4.2, at the cost of a laptop:
-each baseline is tuned by trials from its search space, all to the end of the budget; the best of
-all settings is run again with other seeds; the target is what its median seed has at three
-quarters of the budget. A metric is smoothed over evaluations, lest one lucky one set a target.
-Time is counted in reference steps, in which budgets are given: what else the machine did while it
-ran then matters least.
+each baseline is tuned by trials from its search space, all to the end of half the workload's
+budget; the best of all settings is run again with other seeds; the target is what its median seed
+has at three quarters of that half. The other half is for whoever is slower. Last, the best setting
+of each baseline is run to the target, to see what it tells apart.
+
+A metric is smoothed over evaluations, lest one lucky one set a target. Time is counted in reference
+steps, in which budgets are given: what else the machine did while it ran then matters least.
 """
 
 from collections.abc import Sequence
 from statistics import median
 from typing import Any
+
+from pydantic import Field
 
 from bench.config import Direction, ScaleConfig
 from bench.errors import BenchError
@@ -19,10 +23,12 @@ from bench.run_folder import RunFolder
 from bench.score.times import first_hit, time_on
 from bench.tables import VARIANT_SIGN, Hparams
 
+BUDGET_SHARE = 0.5
+"""Of the workload's budget, for which baselines are tuned."""
 FRACTION = 0.75
-"""Of the budget, at which the metric is looked at."""
+"""Of that, at which the metric is looked at."""
 SMOOTHED = 3
-"""Evaluations up to that moment whose median is the metric there."""
+"""Evaluations next to that moment whose median is the metric there."""
 DIGITS = 4
 """Significant digits of a target."""
 
@@ -58,6 +64,7 @@ class Evidence(Record):
     setting: dict[str, Any]
     """The scale's table in workload.toml without its targets: what they hold for."""
     budget_steps: int
+    """That baselines were tuned for."""
     fraction: float
     smoothed: int
     machine: Machine
@@ -66,28 +73,30 @@ class Evidence(Record):
     commit: str | None
     search: list[Attempt]
     repeats: list[Attempt]
+    proof: list[Attempt] = Field(default=[])
+    """The best setting of each baseline, run to the target within the whole budget."""
     target: float
     test_target: float | None
 
 
 def smoothed_value(
-    events: Sequence[Evaluation], until_steps: float, reference_step_s: float
+    events: Sequence[Evaluation], at_steps: float, reference_step_s: float
 ) -> float | None:
-    """Return the median of the last few metrics up to a moment of training.
+    """Return the median of the metrics next to a moment of training.
 
     Args:
         events: of a trial, in their order.
-        until_steps: that moment, in reference steps.
+        at_steps: that moment, in reference steps.
         reference_step_s: seconds of one when the run began.
 
     Returns:
         None if there is none, or one of them is not finite: the trial was diverging.
     """
-    values = [
-        event.validation
-        for event in events
-        if time_on("reference", event, reference_step_s) <= until_steps
-    ][-SMOOTHED:]
+
+    def distance(event: Evaluation) -> float:
+        return abs(time_on("reference", event, reference_step_s) - at_steps)
+
+    values = [event.validation for event in sorted(events, key=distance)[:SMOOTHED]]
     finite = [value for value in values if value is not None]
     return median(finite) if finite and len(finite) == len(values) else None
 
@@ -146,6 +155,13 @@ def evidence_name(scale: str, variant: str = "") -> str:
 def describe_setting(scale: ScaleConfig) -> dict[str, Any]:
     """Return what a target holds for: the scale's numbers but the targets."""
     return scale.model_dump(mode="json", exclude={"target", "target_status", "test_target"})
+
+
+def best_of_each(attempts: Sequence[Attempt], direction: Direction) -> dict[str, Attempt]:
+    """Return the attempt with the best value of each submission that has one."""
+    names = dict.fromkeys(attempt.submission for attempt in attempts)
+    found = {n: best([a for a in attempts if a.submission == n], direction) for n in names}
+    return {name: attempt for name, attempt in found.items() if attempt is not None}
 
 
 def derive(
