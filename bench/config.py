@@ -94,6 +94,14 @@ class RecipeConfig(Table):
     end_factor: float = Field(default=0.0, ge=0, le=1)
     """Learning rate at the end of the horizon, as a fraction of its peak."""
     clip_norm: float | None = Field(default=None, gt=0)
+    """Bound on the joint 2-norm of all gradients; comes last of the three."""
+    clip_value: float | None = Field(default=None, gt=0)
+    """Bound on each component of the gradients."""
+    clip_unit: float | None = Field(default=None, gt=0)
+    """Bound on each unit's ratio of gradient norm to weight norm, the head left out."""
+    average: str | None = None
+    """Average of the weights that is judged in their place: `exponential`, `tail`, `latest`."""
+    average_options: dict[str, float] = {}
     batch_size: int | None = Field(default=None, gt=0)
     decay_roles: list[Role] = ["matrix", "conv", "embedding", "head"]
     """Parameters that weight decay applies to."""
