@@ -33,11 +33,12 @@ def calibrate(
 ) -> None:
     """Tune baselines for half the budget, repeat the best, and derive the target.
 
-    Takes points x baselines + seeds trials of half a budget, and three of each baseline to the
-    target: about 20 minutes on two cores. The same command again resumes. The target is what the
-    best setting's median seed has at three quarters of that half. The evidence is written as
-    evidence.json; beside the workload too, if that is below the current folder. Its target is then
-    to be copied into workload.toml by hand.
+    Takes points x baselines + seeds trials of half a budget, and three of each
+    baseline to the target: about 20 minutes on two cores. The same command again
+    resumes. The target is what the best setting's median seed has at three
+    quarters of that half. The evidence is written as evidence.json; beside the
+    workload too, if that is below the current folder. Its target is then to be
+    copied into workload.toml by hand.
 
     [bold]bench calibrate gpt[/bold]
 

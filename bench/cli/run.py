@@ -53,6 +53,8 @@ def run(
     [bold]bench run -s mine -s nadamw --studies 3[/bold]  (yours against the baseline)
 
     [bold]bench run -w gpt -s all --out results/runs/gpt[/bold]
+
+    [bold]bench run -s mine -s nadamw --rules external --held-out 1[/bold]
     """
     from bench.editions import load_edition
     from bench.launch.plan import Request, resolve
