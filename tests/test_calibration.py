@@ -1,14 +1,16 @@
 """Targets from evidence."""
 
 import json
+import re
 from statistics import median
 
 import pytest
-from factories import make_event
+from factories import MACHINE, make_event
 
 from bench.folders import find_folder
 from bench.manifests import read_workload
-from bench.score.calibration import best, smoothed_value
+from bench.report.calibration import summarize
+from bench.score.calibration import Attempt, Evidence, best, smoothed_value
 
 
 def events(*metrics):
@@ -79,3 +81,30 @@ def test_a_whole_calibration(bench, tmp_path, capsys):
 
 def test_the_best_is_by_the_metrics_direction():
     assert best([], "min") is None
+
+
+def attempt(name: str, steps: float | None, study: int = 0) -> Attempt:
+    return Attempt(
+        submission=name, study=study, trial=0, seed=study, hparams={}, status="budget",
+        value=0.5, last=0.5, test=0.5, time_s=steps, reference_steps=steps,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("times", "said"),
+    [
+        ({"a": 100.0, "b": 150.0}, "2 of 2 tuned baselines reach it; the slowest is 1.50 times"),
+        ({"a": 100.0, "b": 250.0}, "the slowest is 2.50 times as late as the fastest: enough."),
+        ({"a": 100.0, "b": 120.0, "c": None}, "2 of 3 .* is at least 4.00 times .*: enough."),
+        ({"a": 100.0, "b": None}, "1 of 2 .*: too few to tell methods apart."),
+    ],
+)
+def test_a_miss_is_as_late_as_the_budget_at_least(times, said):
+    evidence = Evidence(
+        workload="w", scale="micro", metric="loss", direction="min", folder_sha256="",
+        data_sha256={}, setting={}, budget_steps=200, fraction=0.75, smoothed=3, machine=MACHINE,
+        reference_step_s=0.1, versions={}, commit=None, search=[attempt(n, None) for n in times],
+        repeats=[attempt("a", 100.0)], proof=[attempt(n, t) for n, t in times.items()],
+        target=0.5, test_target=None,
+    )  # fmt: skip
+    assert re.search(said, summarize(evidence)[-1])

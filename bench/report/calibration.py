@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from bench.report.grid import Grid
-from bench.score.calibration import Attempt, Evidence, best
+from bench.score.calibration import BUDGET_SHARE, Attempt, Evidence, best
 from bench.score.times import median
 
 WANTED_SPREAD = 2.0
@@ -98,6 +98,8 @@ def _judge(evidence: Evidence) -> str:
     reached = f"{len(times)} of {len(every)} tuned baselines reach it"
     if len(times) < 2:
         return f"{reached}: too few to tell methods apart."
-    spread = max(times) / min(times)
+    missed = len(times) < len(every)
+    slowest = evidence.budget_steps / BUDGET_SHARE if missed else max(times)
+    spread, bound = slowest / min(times), "at least " if missed else ""
     verdict = "enough" if spread >= WANTED_SPREAD else "little"
-    return f"{reached}, the slowest {spread:.2f} times as late as the fastest: {verdict} spread."
+    return f"{reached}; the slowest is {bound}{spread:.2f} times as late as the fastest: {verdict}."
