@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from bench.probe import reference_batch
 from bench.workload import Split, Workload
 
 
@@ -29,8 +30,7 @@ def count_flops(workload: Workload, split: Split) -> ExampleFlops:
         split: any of its splits; the first examples make the batch.
     """
     model = workload.build_model().train()
-    ids = torch.arange(workload.scale.batch_size) % workload.count_examples(split)
-    batch = workload.make_batch(split, ids, torch.Generator().manual_seed(0))
+    batch = reference_batch(workload, split, torch.Generator().manual_seed(0))
     with FlopCounterMode(display=False) as counter:
         loss = workload.example_losses(workload.forward(model, batch), batch).mean()
         forward = counter.get_total_flops()

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import torch
 
 from bench.clock import Clock, SystemClock
-from bench.workload import Split, Workload
+from bench.workload import Batch, Split, Workload
 
 LEARNING_RATE = 0.01
 WARM_UP_STEPS = 3
@@ -19,14 +19,25 @@ STEPS_BEFORE = 2
 STEPS_BETWEEN = 1
 
 
+def reference_batch(workload: Workload, split: Split, rng: torch.Generator) -> Batch:
+    """Return the batch of a reference step: the first examples of a split, over again if too few.
+
+    Args:
+        workload: makes the batch, at its own batch size.
+        split: any of its splits.
+        rng: draws augmentation.
+    """
+    ids = torch.arange(workload.scale.batch_size) % workload.count_examples(split)
+    return workload.make_batch(split, ids, rng)
+
+
 def reference_steps(workload: Workload, split: Split) -> Iterator[None]:
     """Take reference steps on throw-away weights without end, one a turn."""
     model = workload.build_model().train()
     optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE)
-    ids = torch.arange(workload.scale.batch_size) % workload.count_examples(split)
     rng = torch.Generator().manual_seed(0)
     while True:
-        batch = workload.make_batch(split, ids, rng)
+        batch = reference_batch(workload, split, rng)
         loss = workload.example_losses(workload.forward(model, batch), batch).mean()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

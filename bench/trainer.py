@@ -68,6 +68,11 @@ def set_up_torch(threads: int) -> None:
     """Make this process train repeatably, bit for bit, on a fixed number of threads."""
     keep_memory()
     torch.set_num_threads(threads)
+    compute_repeatably()
+
+
+def compute_repeatably() -> None:
+    """Let PyTorch use deterministic algorithms alone."""
     torch.use_deterministic_algorithms(True)
     # Filling fresh memory guards against code that reads it, and costs a pass over each new tensor.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

@@ -25,6 +25,26 @@ Evaluation = tuple[float, float | str]
 """Seconds, and the metric on the validation split."""
 
 
+def write_two_submissions(tmp_path: Path) -> Path:
+    """Write a log tree of two submissions."""
+    root = tmp_path / "logs"
+    for submission, times in {
+        "adam": {"alpha": [10.0, 20.0, None], "beta": [5.0], "beta_tanh": [6.0]},
+        "sgd": {"alpha": [30.0, 40.0, 50.0]},
+    }.items():
+        write_times(root / "tuned" / submission, times)
+    return root
+
+
+def submission_of(tmp_path: Path) -> Path:
+    return tmp_path / "logs" / "tuned" / "adam"
+
+
+def notes_of(tmp_path: Path) -> str:
+    [found] = read(tmp_path / "logs")
+    return "\n".join(found.notes())
+
+
 def write_targets(folder: Path, text: str = TARGETS) -> Path:
     path = folder / "workloads_test.csv"
     path.write_text(text)

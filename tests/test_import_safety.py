@@ -11,10 +11,13 @@ from algoperf_logs import (
     CURVE,
     convert,
     measurements,
+    notes_of,
     read,
+    submission_of,
     write_targets,
     write_times,
     write_trial_log,
+    write_two_submissions,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,23 +32,7 @@ from bench.tables import check_name
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A log tree of two submissions."""
-    root = tmp_path / "logs"
-    for submission, times in {
-        "adam": {"alpha": [10.0, 20.0, None], "beta": [5.0], "beta_tanh": [6.0]},
-        "sgd": {"alpha": [30.0, 40.0, 50.0]},
-    }.items():
-        write_times(root / "tuned" / submission, times)
-    return root
-
-
-def submission_of(tmp_path: Path) -> Path:
-    return tmp_path / "logs" / "tuned" / "adam"
-
-
-def notes_of(tmp_path: Path) -> str:
-    [found] = read(tmp_path / "logs")
-    return "\n".join(found.notes())
+    return write_two_submissions(tmp_path)
 
 
 # What hostile logs contain.

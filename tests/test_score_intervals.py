@@ -167,7 +167,7 @@ def test_a_miss_scores_nothing_in_repeats_too():
 def test_a_single_study_has_no_interval():
     times = draw_times(0, studies=1)
     assert make_intervals(make(times)) is None
-    assert make_bands(make(times)) == {}
+    assert make_bands(make_intervals(make(times))) == {}
     one = draw_times(0)
     one[0, 0, 1:] = np.nan
     assert make_intervals(make(one)) is None
@@ -183,7 +183,7 @@ def test_nothing_solved_has_no_interval():
 @settings(deadline=None, max_examples=20)
 @given(st.integers(0, 10**6))
 def test_bands_are_of_profiles(seed: int):
-    for taus, low, high in make_bands(make(draw_times(seed))).values():
+    for taus, low, high in make_bands(make_intervals(make(draw_times(seed)))).values():
         assert (taus[0], taus[-1], len(taus)) == (1, 4, 100)
         assert all(0 <= a <= b <= 1 for a, b in zip(low, high, strict=True))
         assert low == sorted(low)

@@ -47,16 +47,14 @@ def compare(
     [bold]bench compare results/runs/a --against nadamw[/bold]
     """
     from bench.report.compare import print_comparison, print_pairs, to_json
-    from bench.report.inventory import newest_run
-    from bench.run_folder import runs_in
+    from bench.report.inventory import choose_runs
     from bench.score.comparison import compare as compare_two
     from bench.score.comparison import compare_all
     from bench.score.gather import gather
 
     many = every or against is not None
     folders, names = _split(words or [], many)
-    paths = [run for path in folders or [newest_run()] for run in runs_in(path)]
-    gathered = gather(paths, time.value, rules, crossing.value)
+    gathered = gather(choose_runs(folders), time.value, rules, crossing.value)
     if many:
         pairs = compare_all(gathered, against, over.value)
         if as_json:

@@ -23,17 +23,15 @@ def leaderboard(
 
     [bold]bench leaderboard results/runs/mine -o results/leaderboards --into README.md[/bold]
     """
-    from bench.report.inventory import newest_run
+    from bench.report.inventory import choose_runs
     from bench.report.leaderboard import to_markdown
     from bench.report.publish import publish
     from bench.report.splice import splice
     from bench.report.terminal import print_board
-    from bench.run_folder import runs_in
     from bench.score.gather import gather
     from bench.score.leaderboard import make_leaderboard
 
-    folders = [folder for path in runs or [newest_run()] for folder in runs_in(path)]
-    board = make_leaderboard(gather(folders))
+    board = make_leaderboard(gather(choose_runs(runs)))
     print_board(board)
     if out:
         publish(board, out)

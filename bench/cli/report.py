@@ -32,11 +32,9 @@ def report(
     [bold]bench report results/runs/mine -o mine.html --time reference --title "Ours"[/bold]
     """
     from bench.files import write_atomically
-    from bench.report.inventory import newest_run
+    from bench.report.inventory import choose_runs
     from bench.report.page import read_report, render_page
-    from bench.run_folder import runs_in
 
-    folders = [folder for path in runs or [newest_run()] for folder in runs_in(path)]
-    page = render_page(read_report(folders, time.value, rules, title))
+    page = render_page(read_report(choose_runs(runs), time.value, rules, title))
     write_atomically(out, page)
     typer.echo(f"written: {out} ({len(page.encode()) / 1e6:.1f} MB)")

@@ -118,7 +118,6 @@ def make_run(plan: "Plan", out: Path) -> tuple["RunFolder", list["TrialRecord"]]
     rehearse(plan, [name for name in plan.submissions if name not in known])
     with folder.lock():
         typer.echo(f"records: {out}")
-        _warn(plan)
         return folder, _make_trials(plan, open_run(folder, plan), folder)
 
 
@@ -140,6 +139,8 @@ def _make_trials(plan: "Plan", record: "RunRecord", folder: "RunFolder") -> list
     finished = folder.finished(record)
     trials = plan.trials()
     todo = [trial for trial in trials if trial.key() not in finished]
+    if todo:
+        _warn(plan)
     with Progress(record, todo, skipped=len(trials) - len(todo)) as progress:
         return LocalRun(plan, record, folder, progress).make(todo)
 

@@ -100,13 +100,12 @@ def score(
             raise BenchError(message, "leave it out")
         _score_as_algoperf(runs, time, output, baseline)
         return
+    from bench.report.inventory import choose_runs
     from bench.report.leaderboard import cells_grid, leaderboard_grid, trials_grid
-    from bench.run_folder import runs_in
     from bench.score.gather import gather
     from bench.score.leaderboard import make_leaderboard
 
-    folders = [folder for path in _choose(runs) for folder in runs_in(path)]
-    gathered = gather(folders, time.value, rules, crossing.value)
+    gathered = gather(choose_runs(runs), time.value, rules, crossing.value)
     board = make_leaderboard(gathered, baseline, over.value if intervals else None)
     if sensitivity:
         _print_sensitivity(board, output)
@@ -119,20 +118,15 @@ def score(
         typer.echo(f"Each of {len(board.times):,} trials: --format csv")
 
 
-def _choose(runs: list[Path] | None) -> list[Path]:
-    from bench.report.inventory import newest_run
-
-    return runs or [newest_run()]
-
-
 def _score_as_algoperf(runs: list[Path] | None, time: Axis, output: Format, baseline: str) -> None:
     from bench.report.algoperf import to_csv, to_json
+    from bench.report.inventory import choose_runs
     from bench.report.leaderboard import cells_grid, leaderboard_grid
     from bench.score.algoperf_board import make_boards
 
     if time != Axis.SECONDS:
         raise BenchError(f"{ALGOPERF} knows no time in {time}", "leave --time out")
-    boards = make_boards(_choose(runs), baseline)
+    boards = make_boards(choose_runs(runs), baseline)
     if output == Format.JSON:
         typer.echo(json.dumps(to_json(boards), allow_nan=False))
         return

@@ -18,6 +18,7 @@ from bench.loading import load_submission
 from bench.submission import Submission
 from bench.tables import Hparams
 from bench.task import Task
+from bench.trainer import compute_repeatably
 from bench.training_data import TrainingData
 from bench.workload import Split, Workload, load_workload
 
@@ -31,8 +32,7 @@ def repeatable() -> Iterator[None]:
     """Make PyTorch deterministic as a trainer does, and leave no trace of it."""
     algorithms = torch.are_deterministic_algorithms_enabled()
     filled = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
-    torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    compute_repeatably()
     try:
         with torch.random.fork_rng(devices=[]):
             yield

@@ -11,6 +11,7 @@ from bench.conformance.finding import Finding, demand, run_check, run_checks
 from bench.conformance.rig import SCALE, SEED, open_workload, repeatable
 from bench.data.split import load_split
 from bench.manifests import read_workload
+from bench.probe import reference_batch
 from bench.tables import VARIANT_SIGN
 from bench.task import list_parameters
 from bench.workload import Batch, Workload
@@ -101,8 +102,7 @@ def _model(workload: Workload) -> nn.Module:
 def _batch(workload: Workload, global_seed: int) -> Batch:
     torch.manual_seed(global_seed)
     split = load_split(workload.scale.data, "train")
-    ids = torch.arange(workload.scale.batch_size) % workload.count_examples(split)
-    return workload.make_batch(split, ids, torch.Generator().manual_seed(SEED))
+    return reference_batch(workload, split, torch.Generator().manual_seed(SEED))
 
 
 def _demand_same_batch(one: Batch, other: Batch) -> None:

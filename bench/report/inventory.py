@@ -11,7 +11,7 @@ from bench.errors import BenchError, nearest
 from bench.folders import find_folders
 from bench.manifests import read_submission, read_workload
 from bench.rulesets import find_rulesets, load_ruleset
-from bench.run_folder import RUN_FILE
+from bench.run_folder import RUN_FILE, runs_in
 from bench.tables import base_of, variant_of
 
 Listing = Literal["workloads", "submissions", "rulesets", "runs"]
@@ -85,6 +85,15 @@ def newest_run() -> Path:
         raise BenchError(f"no run in {RUNS}", "make one: bench run; or give a run's folder")
     newest: str = max(runs, key=lambda entry: str(entry["created"]))["path"]
     return Path(newest)
+
+
+def choose_runs(paths: list[Path] | None) -> list[Path]:
+    """Return the folders of the runs at or below some places; without any, of the newest run.
+
+    Raises:
+        BenchError: if none is given and there is none.
+    """
+    return [run for path in paths or [newest_run()] for run in runs_in(path)]
 
 
 def _describe_each(

@@ -33,6 +33,11 @@ class Gating:
     gates: tuple[Gate, ...]
 
     @classmethod
+    def none(cls, workloads: int) -> "Gating":
+        """Return that all of so many workloads count."""
+        return cls(tuple(range(workloads)), ())
+
+    @classmethod
     def of(cls, names: Sequence[str], workloads: Mapping[str, WorkloadRecord]) -> "Gating":
         """Return what the roles of workloads come to.
 

@@ -38,6 +38,7 @@ class Intervals:
         scores: by submission.
         ranks: by submission; 1 is best.
         above: probability that the one scores higher than the other, ties half; by both names.
+        repeats: that they were made of, on the workloads that count, gated.
         description: how they were made.
     """
 
@@ -46,6 +47,7 @@ class Intervals:
     scores: Mapping[str, Interval]
     ranks: Mapping[str, tuple[int, int]]
     above: Mapping[tuple[str, str], float]
+    repeats: Replicates
     description: str
 
 
@@ -73,10 +75,12 @@ def make_intervals(
     if repeats is None:
         return None
     observed = panel.medians
-    drawn_gated, gated = _gate(gating, repeats.medians), _gate(gating, observed)
-    scored = _scored(gating, panel)
-    gains = _centred_gains(drawn_gated[:, scored], gated[scored])
-    scores = np.einsum("bws,bw->bs", gains, _weights_of(repeats, scored))
+    gating = gating or Gating.none(len(panel.workloads))
+    drawn_gated, gated = gating.apply(repeats.medians), gating.apply(observed)
+    scored = list(gating.scored)
+    scored_repeats = Replicates(drawn_gated[:, scored], _share_weights(repeats.weights[:, scored]))
+    gains = _centred_gains(scored_repeats.medians, gated[scored])
+    scores = np.einsum("bws,bw->bs", gains, scored_repeats.weights)
     observed_scores = profile_gains(gated[scored]).mean(axis=0)
     names = panel.submissions
     return Intervals(
@@ -85,23 +89,15 @@ def make_intervals(
         scores=_by_name(names, np.clip(limits_of(scores, observed_scores), 0.0, 1.0)),
         ranks=_rank_intervals(names, scores, observed_scores),
         above=_probabilities(names, scores),
+        repeats=scored_repeats,
         description=describe(level, replicates),
     )
 
 
-def _gate(gating: Gating | None, times: Array) -> Array:
-    return gating.apply(times) if gating else times
-
-
-def _scored(gating: Gating | None, panel: Panel) -> list[int]:
-    return list(gating.scored) if gating else list(range(len(panel.workloads)))
-
-
-def _weights_of(repeats: Replicates, scored: list[int]) -> Array:
-    """Return weights of the workloads that count, (B, scored), which sum to 1."""
-    weights = repeats.weights[:, scored]
+def _share_weights(weights: Array) -> Array:
+    """Return weights of the workloads that count, (B, W), scaled to a sum of 1."""
     total = weights.sum(axis=1, keepdims=True)
-    even = np.full(weights.shape, 1 / max(1, len(scored)))  # where only variants were drawn
+    even = np.full(weights.shape, 1 / weights.shape[1])  # where only variants were drawn
     shares: Array = np.divide(weights, total, out=even, where=total > 0)
     return shares
 
@@ -197,30 +193,20 @@ def _probabilities(names: tuple[str, ...], scores: Array) -> dict[tuple[str, str
     }
 
 
-def make_bands(panel: Panel, level: Level = "studies", gating: Gating | None = None) -> Bands:
+def make_bands(intervals: Intervals | None) -> Bands:
     """Return pointwise limits of each performance profile, at 100 values of tau.
 
     Args:
-        panel: every submission must have a study on every workload.
-        level: what repeats draw anew.
-        gating: of the panel's workloads; None counts all.
-
-    Returns:
-        Nothing where there are no intervals.
+        intervals: whose repeats they are made of; without, there are no bands.
     """
-    repeats = resample(panel, level) if panel.counts.size and panel.counts.min() > 1 else None
-    if repeats is None:
+    if intervals is None:
         return {}
     taus = np.linspace(1.0, TAU_MAX, 100)
-    scored = _scored(gating, panel)
-    ratios, weights = (
-        _ratios(_gate(gating, repeats.medians))[:, scored],
-        _weights_of(repeats, scored),
-    )
+    ratios = _ratios(intervals.repeats.medians)
     bands = {}
-    for i, name in enumerate(panel.submissions):
+    for i, name in enumerate(intervals.scores):
         within = ratios[:, :, i, None] <= taus
-        rho = np.einsum("bwt,bw->bt", within.astype(np.float64), weights)
+        rho = np.einsum("bwt,bw->bt", within.astype(np.float64), intervals.repeats.weights)
         low, high = np.quantile(rho, [TAIL, 1 - TAIL], axis=0)
         bands[name] = (taus.tolist(), low.tolist(), high.tolist())
     return bands

@@ -137,7 +137,7 @@ def make_leaderboard(
     known = gathered.workloads
     medians = {workload: _medians(cells) for workload, cells in in_ranking.items()}
     gated = gate_times(medians, known)
-    scored = {name: times for name, times in gated.items() if known[name].role == "base"}
+    scored = {name: times for name, times in gated.items() if gathered.counts(name)}
     panel = make_panel(gathered.study_times).restrict(sorted(ranked))
     gating = Gating.of(panel.workloads, known)
     intervals = make_intervals(panel, level, gating=gating) if level and scored else None
@@ -158,7 +158,7 @@ def make_leaderboard(
             *_make_notes(gathered, sample, scored, bool(intervals) or level is None),
             *_note_held_out(medians, gated, known),
         ],
-        bands=make_bands(panel, level, gating) if level and scored else {},
+        bands=make_bands(intervals),
         crossing=gathered.crossing,
         scored=scored,
         study_times=gathered.study_times,
