@@ -1,6 +1,5 @@
 """Where a trial stands, on disk: the last two states that it can go on from."""
 
-import hashlib
 import os
 import shutil
 from contextlib import suppress
@@ -8,7 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from bench.files import write_atomically
+from bench.files import explain, hash_file, write_atomically
 from bench.records import Evaluation, Record
 
 KEPT = 2
@@ -104,16 +103,17 @@ class Checkpoints:
             path.unlink(missing_ok=True)
 
 
-def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def sync_folder(folder: Path) -> None:
-    """Let the names in a folder survive a loss of power."""
-    fd = os.open(folder, os.O_RDONLY)
+    """Let the names in a folder survive a loss of power.
+
+    Raises:
+        BenchError: if there is no such folder, or the disk is full.
+    """
     try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+        fd = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise explain(folder, error) from error

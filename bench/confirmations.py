@@ -5,10 +5,10 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from bench.errors import BenchError
-from bench.files import write_atomically
+from bench.files import hash_file, read_bounded, write_atomically
 from bench.records import Machine, Record
 from bench.run_folder import EVENTS_FILE, TRIAL_FILE
 
@@ -53,10 +53,10 @@ def read_confirmations(path: Path) -> list[Confirmation]:
     """
     place = path / CONFIRMATIONS_FILE
     try:
-        known = _CONFIRMATIONS.validate_json(place.read_bytes())
+        known = _CONFIRMATIONS.validate_json(read_bounded(place, path))
     except FileNotFoundError:
         return []
-    except (OSError, ValidationError, ValueError) as error:
+    except ValueError as error:
         message = f"{place} is no list of confirmations: {type(error).__name__}"
         raise BenchError(message, "remove it; bench verify makes it anew") from error
     latest = {found.trial: found for found in known}
@@ -92,7 +92,7 @@ def hash_trial(home: Path) -> str:
     digest = hashlib.sha256()
     try:
         for name in (TRIAL_FILE, EVENTS_FILE):
-            digest.update(hashlib.sha256((home / name).read_bytes()).digest())
+            digest.update(bytes.fromhex(hash_file(home / name)))
     except FileNotFoundError:
         return ""
     return digest.hexdigest()

@@ -30,15 +30,17 @@ def limit_trainer(memory_bytes: int | None = None) -> None:
     """
     if sys.platform != "linux":
         return
-    memory = memory_bytes or int(
-        MEMORY_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    )
-    _lower(resource.RLIMIT_DATA, memory)
+    _lower(resource.RLIMIT_DATA, memory_bytes or most_memory_bytes())
     _lower(resource.RLIMIT_FSIZE, FILE_BYTES)
     _lower(resource.RLIMIT_NOFILE, OPEN_FILES)
     _lower(resource.RLIMIT_NPROC, _count_tasks() + PROCESSES)
     _lower(resource.RLIMIT_CORE, 0)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+
+def most_memory_bytes() -> int:
+    """Return what one trainer may have of this machine's memory."""
+    return int(MEMORY_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
 
 
 def adopt_orphans(adopt: bool = True) -> None:

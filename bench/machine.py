@@ -8,7 +8,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 from bench.records import Machine
-from bench.sandbox import sandbox_version
 
 BUSY_SHARE = 0.1
 """Of the cores' time, above which other programs make times doubtful."""
@@ -89,14 +88,7 @@ def doubts(machine: Machine) -> list[Finding]:
         look_at_heat(),
         look_at_quota(),
         look_at_neighbours(),
-        _look_at_sandbox(),
     ]
-
-
-def _look_at_sandbox() -> Finding:
-    version = sandbox_version()
-    warning = "" if version else "no Landlock: that trainers leave other files alone is trust here"
-    return Finding("sandbox for trainers", f"Landlock {version}" if version else "none", warning)
 
 
 def _look_at_cores(machine: Machine) -> Finding:

@@ -1,12 +1,14 @@
 """What a trainer says to the referee, checked as it comes in."""
 
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
-from pydantic import NonNegativeFloat, NonNegativeInt, ValidationError
+from pydantic import Field, ValidationError
 
 from bench.channel import ChannelError, Message
-from bench.records import Record
+from bench.records import Count, Record
 
+LONGEST_REASON = 500
+Amount = Annotated[float, Field(ge=0, le=2**63)]
 Said = TypeVar("Said", bound=Record)
 
 
@@ -14,12 +16,12 @@ class Answer(Record):
     """What a trainer says when it has stopped; its weights speak for the rest."""
 
     kind: str
-    step: NonNegativeInt
-    examples: NonNegativeInt
-    tokens: NonNegativeInt
-    forward_examples: NonNegativeFloat
-    backward_examples: NonNegativeFloat
-    peak_mib: NonNegativeFloat
+    step: Count
+    examples: Count
+    tokens: Count
+    forward_examples: Amount
+    backward_examples: Amount
+    peak_mib: Amount
     train_loss: float | None
 
 
@@ -34,8 +36,13 @@ class Measured(Record):
     """What a trainer says of itself at the end; for information, no score depends on it."""
 
     kind: str
-    state_bytes: NonNegativeInt
-    peak_mib: NonNegativeFloat
+    state_bytes: Count
+    peak_mib: Amount
+
+
+def clean(reason: str) -> str:
+    """Return what a trainer may have said as brief text that any file can hold."""
+    return reason[:LONGEST_REASON].encode(errors="replace").decode()
 
 
 def read_message(message: Message, model: type[Said]) -> Said:

@@ -44,6 +44,11 @@ class _NoneUnlessFinite:
         return core_schema.json_or_python_schema(json_schema=number, python_schema=checked)
 
 
+Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
+Number = Annotated[int, Field(ge=0, lt=2**31)]
+"""Of a study, a trial or an evaluation."""
+Amount = Annotated[float, Field(ge=0, le=1e300)]
+Seconds = Annotated[float, Field(ge=0, le=1e15)]
 Measured = Annotated[float | None, _NoneUnlessFinite()]
 """A number that came out of training: JSON knows no NaN and no infinity, so they are None."""
 
@@ -75,10 +80,10 @@ class WorkloadRecord(Record):
     folder_sha256: str
     data_sha256: dict[str, str]
     """Of each split's decoded tensors."""
-    budget_steps: int
-    reference_step_s: float
+    budget_steps: Count
+    reference_step_s: Seconds
     """Median seconds of the workload's own SGD step on this machine, probed when the run began."""
-    budget_s: float
+    budget_s: Seconds
     role: WorkloadRole = "base"
     base_workload: WorkloadName | None = None
     """Of which this is a variant; None for a base workload."""
@@ -97,8 +102,8 @@ class TrialKey(Record):
 
     workload: WorkloadName
     submission: Name
-    study: int
-    trial: int
+    study: Number
+    trial: Number
 
     def key(self) -> "TrialKey":
         """Return the address alone."""
@@ -118,7 +123,7 @@ class TrialKey(Record):
 class PlannedTrial(TrialKey):
     """A trial that the run is to make."""
 
-    seed: int
+    seed: Count
     hparams: Hparams
 
 
@@ -144,8 +149,8 @@ class RunRecord(Record):
     edition: str
     scale: str
     rules: RulesetConfig
-    seed: int
-    studies: int
+    seed: Count
+    studies: Number
     machine: Machine
     versions: dict[str, str]
     commit: str | None
@@ -161,7 +166,7 @@ class TrialRecord(TrialKey):
     """trial.json, written once, when the trial has ended."""
 
     schema_number: int = Field(default=SCHEMA, alias="schema")
-    seed: int
+    seed: Count
     hparams: Hparams
     status: Status
     reason: str
@@ -170,23 +175,23 @@ class TrialRecord(TrialKey):
     metric: str
     direction: Direction
     target: float
-    budget_s: float
-    train_s: float
-    eval_s: float
-    other_s: float
-    wall_s: float
-    step: int
-    examples: int
-    tokens: int
+    budget_s: Seconds
+    train_s: Seconds
+    eval_s: Seconds
+    other_s: Seconds
+    wall_s: Seconds
+    step: Count
+    examples: Count
+    tokens: Count
     validation: Measured
     """The metric on the validation split at the last evaluation."""
     test: Measured
     """The metric on the test split of the same weights, judged once, when the trial is over."""
-    peak_mib: float | None
+    peak_mib: Amount | None
     """Peak resident memory of the trainer."""
-    state_bytes: int | None
+    state_bytes: Count | None
     """Of the submission's state."""
-    resumes: int = 0
+    resumes: Count = 0
     """How often it went on from a checkpoint after something had ended the program."""
 
 
@@ -196,23 +201,23 @@ class Evaluation(Record):
     Beside those that are new, fields with a default are missing where a foreign log lacks them.
     """
 
-    index: int
-    step: int
-    examples: int = 0
-    tokens: int = 0
-    train_s: float
-    eval_s: float = 0.0
-    other_s: float = 0.0
-    reference_steps: float | None = None
+    index: Number
+    step: Count
+    examples: Count = 0
+    tokens: Count = 0
+    train_s: Seconds
+    eval_s: Seconds = 0.0
+    other_s: Seconds = 0.0
+    reference_steps: Amount | None = None
     """`train_s` in reference steps, each as long as it took at the time of the stretch."""
-    reference_step_s: float | None = None
+    reference_step_s: Seconds | None = None
     """Seconds of a reference step before and after the last stretch, their mean."""
-    flops: float | None = None
+    flops: Amount | None = None
     """Of the model's passes so far, forward and backward, as the submission called them; what its
     update rule computes besides is not counted."""
-    peak_mib: float | None = None
+    peak_mib: Amount | None = None
     """Resident memory of the trainer, the highest so far."""
-    energy_j: float | None = None
+    energy_j: Amount | None = None
     """That the processors took while it trained; None where the machine does not tell."""
     train_loss: Measured = None
     """Mean over the steps since the last evaluation; None where not finite."""

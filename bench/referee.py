@@ -15,7 +15,7 @@ from bench.checkpoint import Checkpoints, Standing
 from bench.clock import Account, Clock, Ledger, SystemClock
 from bench.energy import EnergyMeter
 from bench.judge import Judge
-from bench.messages import Answer, Measured, Saved, read_message
+from bench.messages import Answer, Measured, Saved, clean, read_message
 from bench.probe import ReferenceClock
 from bench.records import Evaluation, PlannedTrial, Status, TrialRecord, WorkloadRecord, reaches
 from bench.trainer import TrialOrder
@@ -290,12 +290,13 @@ class Trial:
         return reaches(validation, self.rules.target, self.rules.direction)
 
     def _decide(self, evaluation: Evaluation) -> Verdict | None:
+        stepped = evaluation.step > (self.last.step if self.last else 0)
         self.last = evaluation
         if evaluation.train_s <= self.order.budget_s and self._hits(evaluation.validation):
             self.reached = True
             if self.stop_at_target:
                 return Verdict("reached")
-        if evaluation.validation is None or evaluation.train_loss is None:
+        if evaluation.validation is None or (stepped and evaluation.train_loss is None):
             return Verdict("diverged", "loss or metric is not finite")
         if evaluation.train_s >= self.order.budget_s:
             return Verdict("reached" if self.reached else "budget")
@@ -307,7 +308,7 @@ class Trial:
         return TrialRecord(
             **self.planned.model_dump(),
             status=verdict.status,
-            reason=verdict.reason,
+            reason=clean(verdict.reason),
             started=self.started,
             metric=self.rules.metric,
             direction=self.rules.direction,

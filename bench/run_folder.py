@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from bench.errors import BenchError
-from bench.files import append_line, explain, write_atomically
+from bench.files import append_line, explain, read_bounded, write_atomically
 from bench.records import SCHEMA, Evaluation, Record, RunRecord, TrialKey, TrialRecord
 from bench.tables import parse
 
@@ -107,7 +107,7 @@ class RunFolder:
         if not self.exists():
             message = f"{self.path} holds no {RUN_FILE}"
             raise BenchError(message, "give a run's folder: bench list runs")
-        return _read_record(self.path / RUN_FILE, RunRecord)
+        return _read_record(self.path / RUN_FILE, self.path, RunRecord)
 
     def keep_events(self, key: TrialKey, last: int) -> Path:
         """Cut a trial's evaluations off after one that it goes on from, and return its folder.
@@ -115,7 +115,11 @@ class RunFolder:
         Args:
             key: of the trial.
             last: index of that evaluation.
+
+        Raises:
+            BenchError: if the folder cannot be written to.
         """
+        self._check_there()
         home = self.path / key.path()
         kept = [event for event in self.read_events(key) if event.index <= last]
         text = "".join(f"{event.model_dump_json()}\n" for event in kept)
@@ -129,6 +133,7 @@ class RunFolder:
             BenchError: if the folder cannot be written to.
             ValueError: if the trial is finished.
         """
+        self._check_there()
         found = self.read_trial(key)
         if found and is_final(found):
             raise ValueError(f"{key} is finished")
@@ -153,11 +158,9 @@ class RunFolder:
         """
         path = self.path / f"trials/{key}/{EVENTS_FILE}"
         try:
-            whole, end, _torn = path.read_bytes().rpartition(b"\n")
+            whole, end, _torn = read_bounded(path, self.path).rpartition(b"\n")
         except FileNotFoundError:
             return []
-        except OSError as error:
-            raise _unreadable(path, error) from error
         events = _parse_events(whole, path) if end else []
         indices = [event.index for event in events]
         for number, (last, index) in enumerate(pairwise(indices), start=2):
@@ -166,7 +169,12 @@ class RunFolder:
         return events
 
     def write_trial(self, record: TrialRecord) -> None:
-        """Write trial.json, which makes the trial a finished one."""
+        """Write trial.json, which makes the trial a finished one.
+
+        Raises:
+            BenchError: if the run was removed meanwhile, or cannot be written to.
+        """
+        self._check_there()
         self._write(record.path() / TRIAL_FILE, record)
 
     def write_whole_trial(self, record: TrialRecord, evaluations: Iterable[Evaluation]) -> None:
@@ -190,7 +198,7 @@ class RunFolder:
         """
         path = self.path / f"trials/{key}/{TRIAL_FILE}"
         try:
-            record = _read_record(path, TrialRecord)
+            record = _read_record(path, self.path, TrialRecord)
         except FileNotFoundError:
             return None
         if str(record) != str(key):
@@ -209,6 +217,12 @@ class RunFolder:
     def finished(self, run: RunRecord | None = None) -> dict[TrialKey, TrialRecord]:
         """Return the records of the trials that need not be made again."""
         return {key: record for key, record in self.trials(run).items() if is_final(record)}
+
+    def _check_there(self) -> None:
+        """Refuse to write half a run where a whole one has been taken away."""
+        if not self.exists():
+            message = f"{self.path} was removed while trials were being made"
+            raise BenchError(message, "leave it there; the same command again begins anew")
 
     def _check_ours(self) -> None:
         if self.path.exists() and not self.path.is_dir():
@@ -257,26 +271,21 @@ def is_final(record: TrialRecord) -> bool:
     return record.status != "interrupted"
 
 
-def _read_record(path: Path, model: type[AnyRecord]) -> AnyRecord:
-    """Return what a file holds.
+def _read_record(path: Path, within: Path, model: type[AnyRecord]) -> AnyRecord:
+    """Return what a file of a run's folder holds.
 
     Raises:
         FileNotFoundError: if there is none.
         BenchError: if it cannot be read, or is no such record.
     """
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise _unreadable(path, error) from error
+    content = read_bounded(path, within)
     with suppress(ValidationError):  # which is then explained, in several times the time
         record = model.model_validate_json(content)
         if "schema_number" in record.model_fields_set and record.schema_number <= SCHEMA:
             return record
     try:
         table: Any = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _malformed(str(path), str(error)) from error
     if not isinstance(table, dict) or not isinstance(table.get("schema"), int):
         raise BenchError(f"{path} is no record of bench", "something else made it; give another")
@@ -284,10 +293,6 @@ def _read_record(path: Path, model: type[AnyRecord]) -> AnyRecord:
         message = f"{path} was made by a newer bench: schema {table['schema']}, this reads {SCHEMA}"
         raise BenchError(message, "upgrade bench")
     return parse(table, model, str(path))
-
-
-def _unreadable(path: Path, error: OSError) -> BenchError:
-    return BenchError(f"cannot read {path}: {error.strerror}", "check its permissions")
 
 
 def _malformed(where: str, reason: str) -> BenchError:

@@ -54,6 +54,16 @@ def sandbox_version() -> int:
     return max(0, version)
 
 
+def covers_network() -> bool:
+    """Say whether the sandbox keeps trainers from the network."""
+    return sandbox_version() >= NETWORK_VERSION
+
+
+def covers_signals() -> bool:
+    """Say whether the sandbox keeps trainers from signalling other processes."""
+    return sandbox_version() >= SCOPE_VERSION
+
+
 def enter_sandbox(readable: Iterable[Path], writable: Iterable[Path]) -> bool:
     """Give up all files but some, for ever.
 

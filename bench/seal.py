@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from bench.errors import BenchError
-from bench.files import write_atomically
+from bench.files import hash_file, read_bounded, write_atomically
 from bench.records import SCHEMA
 from bench.run_folder import EVENTS_FILE, RUN_FILE, TRIAL_FILE
 
@@ -40,10 +40,10 @@ def find_changes(path: Path) -> list[str] | None:
     if not place.is_file():
         return None
     try:
-        table = json.loads(place.read_bytes())
+        table = json.loads(read_bounded(place, path))
         kept: dict[str, str] = table["files"]
         whole = table["kind"] == KIND and table["sha256"] == _digest(kept)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         message = f"{place} is no manifest: {type(error).__name__}"
         raise BenchError(message, "restore it; records without one are unverified") from error
     if not whole:
@@ -56,15 +56,14 @@ def find_changes(path: Path) -> list[str] | None:
 
 
 def hash_records(path: Path) -> dict[str, str]:
-    """Return the SHA-256 of every record of a run, by its path from the run's folder."""
+    """Return the SHA-256 of every record of a run by its path in the run's folder; of no link."""
     names = {path / RUN_FILE, *path.glob(f"trials/*/*/*/*/{TRIAL_FILE}")}
     names |= set(path.glob(f"trials/*/*/*/*/{EVENTS_FILE}"))
-    sources = path.glob("trials/*/*/*/*/source/**/*")
-    names |= {file for file in sources if file.is_file() and not file.is_symlink()}
+    names |= set(path.glob("trials/*/*/*/*/source/**/*"))
     return {
-        name.relative_to(path).as_posix(): hashlib.sha256(name.read_bytes()).hexdigest()
+        name.relative_to(path).as_posix(): hash_file(name)
         for name in sorted(names)
-        if name.is_file()
+        if name.is_file() and not name.is_symlink()
     }
 
 

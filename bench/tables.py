@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from bench.errors import BenchError, nearest
+from bench.files import read_bounded
 
 Scalar = bool | int | float | str
 Hparams = dict[str, Scalar]
@@ -27,6 +28,7 @@ def check_name(name: str) -> str:
     return name
 
 
+MOST_TOML_BYTES = 2**20
 HEADER = re.compile(r"\s*\[(?P<list>\[?)(?P<name>[^\[\]]+)\]")
 SETTING = re.compile(r"\s*(?P<name>[\w.\"'-]+)\s*=")
 
@@ -75,11 +77,11 @@ def read_toml(path: Path, model: type[Model]) -> Model:
         BenchError: if the file is missing, is not TOML, or does not fit; names file, line and key.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_bounded(path, most_bytes=MOST_TOML_BYTES).decode()
         table = tomllib.loads(text)
-    except OSError as error:
+    except FileNotFoundError as error:
         raise BenchError(f"cannot read {path}: {error.strerror}", "check the path") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise BenchError(f"{path} is not TOML: {error}", "mend the named line") from error
     return parse(table, model, str(path), text)
 

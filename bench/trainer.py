@@ -20,6 +20,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,8 +116,13 @@ def main(order: TrialOrder, end: socket.socket, share_weights: Any) -> None:  # 
     except ChannelClosed:
         pass  # the referee has ended the trial
     except Exception as error:  # noqa: BLE001 - whatever a submission raises costs its trial only
-        traceback.print_exc()
+        _log_traceback()
         channel.send({"kind": "failed"} | _describe(error))
+
+
+def _log_traceback() -> None:
+    with suppress(OSError):  # the log is full, or its disk
+        traceback.print_exc()
 
 
 def _die_with_parent() -> None:
@@ -125,7 +131,7 @@ def _die_with_parent() -> None:
 
 
 def _redirect_output(log: Path) -> None:
-    target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
         os.dup2(target, stream.fileno())
@@ -226,10 +232,10 @@ class Trainer:
         assert self.submission is not None
         try:
             state = trainer_state.capture(self.task, self.submission, self.steps)
+            write_atomically(path, state)
         except Exception:  # noqa: BLE001 - it costs the trial its checkpoints, nothing else
-            traceback.print_exc()
+            _log_traceback()
             return {"sha256": ""}
-        write_atomically(path, state)
         return {"sha256": hashlib.sha256(state).hexdigest()}
 
     def _train_until(self, submission: Submission, examples: int) -> list[Tensor]:

@@ -4,6 +4,7 @@ import pytest
 
 from bench import machine
 from bench.machine import look_at_heat, look_at_load, look_at_neighbours, look_at_quota
+from bench.protections import protections
 
 
 @pytest.mark.parametrize(("counts", "warned"), [((0, 0), False), ((0, 12), True), ((), False)])
@@ -50,3 +51,18 @@ def test_what_others_do_now(tmp_path, monkeypatch, busy, warned):
     assert finding.value == f"{busy}% of the cores"
     assert bool(finding.warning) is warned
     assert look_at_load(tmp_path / "none").value == "not exposed"
+
+
+def test_protections_are_named_with_what_is_missing(monkeypatch):
+    monkeypatch.setattr("bench.sandbox.sandbox_version", lambda: 3)
+    monkeypatch.setattr("bench.protections.sandbox_version", lambda: 3)
+    found = {finding.name: finding for finding in protections()}
+    assert found["files of others, for trainers"].value == "refused (Landlock 3)"
+    assert not found["files of others, for trainers"].warning
+    assert found["network, for trainers"].value == "open"
+    assert "is trust here" in found["network, for trainers"].warning
+    assert "is trust here" in found["signals to others, for trainers"].warning
+    monkeypatch.setattr("bench.protections.sandbox_version", lambda: 0)
+    first = protections()[0]
+    assert first.value == "open"
+    assert "no Landlock" in first.warning

@@ -157,7 +157,7 @@ def test_a_killed_run_goes_on_where_it_was(bench, submission, tmp_path, capsys):
     assert read_table(trials / "slow" / "study_0" / "trial_0" / "trial.json")["status"] == "budget"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_is_recorded_and_ends_the_trainer(submission, tmp_path, number):
     submission("slow", SLOW.replace("time.sleep(0.02)", "time.sleep(1000)"))
     process = start(tmp_path, *SMOKE, "-s", "slow", "--out", "r")

@@ -1,4 +1,4 @@
-"""bench doctor: the machine's fingerprint, and what would make its times doubtful."""
+"""bench doctor: the machine's fingerprint, its doubts, and how it keeps trainers to their own."""
 
 import json
 from typing import Annotated
@@ -9,15 +9,16 @@ import typer
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print an array of findings.")] = False,
 ) -> None:
-    """Look at this machine: what times depend on, and what makes them doubtful.
+    """Look at this machine: what times depend on, what makes them doubtful, what trainers can do.
 
     Example: [bold]bench doctor[/bold]
     """
     from bench.editions import load_edition
     from bench.machine import examine
+    from bench.protections import protections
     from bench.report.findings import print_findings
 
-    findings = examine(load_edition("micro").threads)
+    findings = [*examine(load_edition("micro").threads), *protections()]
     if as_json:
         typer.echo(json.dumps([finding.__dict__ for finding in findings], indent=2))
     else:

@@ -129,8 +129,10 @@ def make_run(plan: "Plan", out: Path) -> tuple["RunFolder", list["TrialRecord"]]
 def _warn(plan: "Plan") -> None:
     """Say what makes the times of this run doubtful before it takes them."""
     from bench.machine import doubts, fingerprint
+    from bench.protections import protections
 
-    for finding in doubts(fingerprint(plan.request.edition.threads)):
+    machine = fingerprint(plan.request.edition.threads)
+    for finding in [*doubts(machine), *protections()]:
         if finding.warning:
             typer.echo(f"warning: {finding.name} {finding.value}: {finding.warning}")
 

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from bench.config import Direction
 from bench.errors import BenchError
+from bench.files import read_bounded
 from bench.records import WorkloadRecord, WorkloadRole
 from bench.tables import Name, Table, parse
 
@@ -31,7 +32,7 @@ class Target(Table):
     """As in the column `validation/METRIC` of the logs."""
     direction: Direction
     validation_target: float
-    max_runtime_s: float = Field(gt=0)
+    max_runtime_s: float = Field(gt=0, le=1e12)
 
     def to_record(self, budget_factor: float) -> WorkloadRecord:
         """Return the workload as a run's record holds it."""
@@ -62,9 +63,9 @@ def read_targets(path: Path) -> tuple[dict[str, Target], str]:
             variant of none; names file, line and column.
     """
     try:
-        content = path.read_bytes()
+        content = read_bounded(path)
         lines = content.decode("utf-8-sig").splitlines()
-    except OSError as error:
+    except FileNotFoundError as error:
         raise BenchError(f"cannot read {path}: {error.strerror}", "check the path") from error
     except UnicodeDecodeError as error:
         raise BenchError(f"{path} is no text: {error}", "give a CSV file in UTF-8") from error

@@ -15,6 +15,8 @@ from typing import Any
 from bench.tables import Hparams
 
 TIME, STEP = "score", "global_step"
+MOST_SECONDS, MOST_STEPS = 1e12, 2**62
+"""Beyond which a number is none."""
 EVAL_TIME, WALL_TIME = "accumulated_eval_time", "total_duration"
 
 
@@ -113,7 +115,7 @@ def _last_is_torn(lines: Sequence[list[str] | None], columns: int) -> bool:
 
 def _row(index: int, step: str, train_s: str, validation: str) -> Row | None:
     time, count = _number(train_s), _number(step)
-    if math.isfinite(time) and math.isfinite(count):
+    if 0 <= time <= MOST_SECONDS and 0 <= count <= MOST_STEPS:
         return Row(index, int(count), time, _number(validation))
     return None
 
@@ -126,7 +128,7 @@ def _number(cell: str) -> float:
 
 
 def _positive(number: float) -> float:
-    return number if math.isfinite(number) and number > 0 else 0.0
+    return number if 0 < number <= MOST_SECONDS else 0.0
 
 
 def parse_hparams(content: bytes) -> tuple[Hparams, bool]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.checkpoint import Checkpoints
+from bench.files import keep_tail
 from bench.folders import copy_source
 from bench.judge import Judge
 from bench.launch.plan import Plan
@@ -15,6 +16,8 @@ from bench.tables import variant_of
 from bench.trainer import TrialOrder, set_up_torch
 from bench.workload import load_workload
 
+LOG_BYTES = 8 * 2**20
+"""Of what a submission prints, the last; more stays only until the next evaluation."""
 CHECKPOINTS = "checkpoints"
 """Folder of a trial's states, beside its records, while it goes on."""
 
@@ -103,6 +106,7 @@ class LocalRun:
         )
 
         def note(evaluation: Evaluation) -> None:
+            keep_tail(order.log, LOG_BYTES)
             self.folder.append_event(key, evaluation)
             self.watcher.evaluated(evaluation)
 
@@ -112,7 +116,9 @@ class LocalRun:
             planned, order, rules, judge,
             stop_at_target=stop, checkpoints=checkpoints, standing=standing,
         )  # fmt: skip
-        return trial, trial.run(note)
+        record = trial.run(note)
+        keep_tail(order.log, LOG_BYTES)
+        return trial, record
 
     def _judge(self, name: str) -> Judge:
         """Return the judge of a workload; it serves all trials on it."""

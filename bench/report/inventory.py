@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 from bench.config import RulesetConfig
 from bench.errors import BenchError, nearest
+from bench.files import read_bounded
 from bench.folders import find_folders
 from bench.manifests import read_submission, read_workload
 from bench.rulesets import find_rulesets, load_ruleset
@@ -135,7 +136,7 @@ def _ruleset(name: str) -> Entry:
 def _describe_run(folder: Path) -> Entry:
     """Return what a run's record says of itself, unchecked: a listing reads many."""
     try:
-        table = json.loads((folder / RUN_FILE).read_bytes())
+        table = json.loads(read_bounded(folder / RUN_FILE, folder))
         trials = len(table["plan"])
         rules = table["rules"]["name"]
         title = f"{table['edition']}, {rules}, {trials} trials"
@@ -146,7 +147,7 @@ def _describe_run(folder: Path) -> Entry:
             "rules": rules,
             "trials": trials,
         }
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
         where = folder / RUN_FILE
         message = f"{where} is no record of a run: {type(error).__name__}: {error}"
         raise BenchError(message, "restore it, or remove the folder") from error

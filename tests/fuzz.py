@@ -1,0 +1,198 @@
+"""Readers of what strangers hand in, for fuzzing: whatever the bytes, they return or say why not.
+
+    python tests/fuzz.py                        every reader, 100,000 inputs each
+    python tests/fuzz.py trial_json -runs=1000  one of them, with options of libFuzzer
+
+It needs `pip install atheris`; tests/test_fuzz.py does a little of the same with hypothesis.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from algoperf_logs import CURVE, TARGETS, measurements
+from factories import SHA, make_events, make_run, make_trial
+
+from bench.channel import Channel, ChannelError
+from bench.config import EditionConfig, RulesetConfig, SubmissionConfig, WorkloadConfig
+from bench.confirmations import read_confirmations
+from bench.errors import BenchError
+from bench.importers.targets import read_targets
+from bench.importers.trial_log import parse_hparams, parse_measurements
+from bench.manifests import choose_variant
+from bench.messages import Answer, Measured, Saved, read_message
+from bench.records import TrialKey
+from bench.run_folder import RunFolder
+from bench.seal import find_changes
+from bench.tables import read_toml
+from bench.tuning import draw_trials
+
+INPUTS = 100_000
+ROOT = Path(__file__).parents[1]
+OUTCOMES = {"gpt": {"adamw": [10.0, None]}}
+TRIAL = TrialKey(workload="gpt", submission="adamw", study=0, trial=0)
+
+Reader = Callable[[Path, bytes], object]
+
+
+def read_submission_toml(folder: Path, content: bytes) -> None:
+    (folder / "submission.toml").write_bytes(content)
+    config = read_toml(folder / "submission.toml", SubmissionConfig)
+    if config.search_space or config.points:
+        draw_trials(config, seed=0, study=0, count=2)
+
+
+def read_workload_toml(folder: Path, content: bytes) -> None:
+    (folder / "workload.toml").write_bytes(content)
+    config = read_toml(folder / "workload.toml", WorkloadConfig)
+    for variant in config.variants:
+        choose_variant(config, variant)
+
+
+def read_ruleset_toml(folder: Path, content: bytes) -> None:
+    (folder / "rules.toml").write_bytes(content)
+    read_toml(folder / "rules.toml", RulesetConfig)
+
+
+def read_edition_toml(folder: Path, content: bytes) -> None:
+    (folder / "edition.toml").write_bytes(content)
+    read_toml(folder / "edition.toml", EditionConfig)
+
+
+def read_run_json(folder: Path, content: bytes) -> None:
+    (folder / "run.json").write_bytes(content)
+    RunFolder(folder).read()
+
+
+def _write_in_trial(folder: Path, name: str, content: bytes) -> RunFolder:
+    home = folder / TRIAL.path()
+    home.mkdir(parents=True, exist_ok=True)
+    (home / name).write_bytes(content)
+    return RunFolder(folder)
+
+
+def read_trial_json(folder: Path, content: bytes) -> None:
+    _write_in_trial(folder, "trial.json", content).read_trial(TRIAL)
+
+
+def read_events_jsonl(folder: Path, content: bytes) -> None:
+    _write_in_trial(folder, "events.jsonl", content).read_events(TRIAL)
+
+
+def read_manifest_json(folder: Path, content: bytes) -> None:
+    (folder / "manifest.json").write_bytes(content)
+    find_changes(folder)
+
+
+def read_verified_json(folder: Path, content: bytes) -> None:
+    (folder / "verified.json").write_bytes(content)
+    read_confirmations(folder)
+
+
+def read_trainers_message(folder: Path, content: bytes) -> None:
+    ours, theirs = os.pipe()
+    os.write(theirs, content[:1000] + b"\n")
+    os.close(theirs)
+    try:
+        message = Channel(ours).receive(timeout_s=1.0)
+    finally:
+        os.close(ours)
+    for kind in (Answer, Saved, Measured):
+        read_message(message, kind)
+
+
+def read_foreign_log(folder: Path, content: bytes) -> None:
+    parse_measurements(content, "accuracy")
+    parse_hparams(content)
+
+
+def read_foreign_targets(folder: Path, content: bytes) -> None:
+    (folder / "targets.csv").write_bytes(content)
+    targets, _ = read_targets(folder / "targets.csv")
+    for target in targets.values():
+        target.to_record(1.0)
+
+
+def _bytes_of(pattern: str) -> list[bytes]:
+    return [path.read_bytes() for path in sorted(ROOT.glob(pattern))]
+
+
+def _examples() -> dict[str, tuple[Reader, list[bytes]]]:
+    run = make_run(OUTCOMES)
+    trial = make_trial(run.plan[0]).model_dump_json(by_alias=True).encode()
+    events = "".join(event.model_dump_json() + "\n" for event in make_events(3.0)).encode()
+    seal = f'{{"schema": 3, "kind": "bench-manifest", "sha256": "{SHA}", "files": {{"a": "b"}}}}'
+    answer = (
+        b'{"kind": "stopped", "step": 1, "examples": 2, "tokens": 3, "forward_examples": 4.0, '
+        b'"backward_examples": 5.0, "peak_mib": 6.0, "train_loss": null}'
+    )
+    return {
+        "submission_toml": (read_submission_toml, _bytes_of("submissions/*/submission.toml")),
+        "workload_toml": (read_workload_toml, _bytes_of("workloads/*/workload.toml")),
+        "ruleset_toml": (read_ruleset_toml, _bytes_of("bench/rulesets/*.toml")),
+        "edition_toml": (read_edition_toml, _bytes_of("bench/editions/*.toml")),
+        "run_json": (read_run_json, [run.model_dump_json(by_alias=True).encode()]),
+        "trial_json": (read_trial_json, [trial]),
+        "events_jsonl": (read_events_jsonl, [events]),
+        "manifest_json": (read_manifest_json, [seal.encode()]),
+        "verified_json": (read_verified_json, [b"[]", b'[{"trial": "a", "exact": true}]']),
+        "trainers_message": (read_trainers_message, [answer]),
+        "foreign_log": (read_foreign_log, [measurements(CURVE).encode(), b'{"lr": 0.1}']),
+        "foreign_targets": (read_foreign_targets, [TARGETS.encode()]),
+    }
+
+
+EXAMPLES = _examples()
+"""By reader: how it is called, and inputs that are right."""
+
+
+def try_reader(name: str, folder: Path, content: bytes) -> None:
+    """Read some bytes; any exception but those that tell people what is wrong goes through."""
+    reader, _ = EXAMPLES[name]
+    try:
+        reader(folder, content)
+    except BenchError as error:
+        told = bool(error.message and error.hint)
+    except (ChannelError, TimeoutError) as error:
+        told = bool(str(error))
+    else:
+        told = True
+    assert told
+
+
+def fuzz(name: str, options: list[str]) -> None:
+    """Fuzz one reader; does not return."""
+    import atheris
+
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as place:
+        corpus, folder = Path(place) / "corpus", Path(place) / "folder"
+        corpus.mkdir()
+        folder.mkdir()
+        for number, content in enumerate(EXAMPLES[name][1]):
+            (corpus / str(number)).write_bytes(content)
+        arguments = [sys.argv[0], f"-runs={INPUTS}", "-max_len=8192", "-verbosity=0"]
+        atheris.instrument_all()
+        atheris.Setup(
+            [*arguments, *options, str(corpus)], lambda content: try_reader(name, folder, content)
+        )
+        atheris.Fuzz()
+
+
+def main() -> None:
+    """Fuzz the reader that is named, or all, each in a process of its own."""
+    if len(sys.argv) > 1 and sys.argv[1] in EXAMPLES:
+        fuzz(sys.argv[1], sys.argv[2:])
+        return
+    for name in EXAMPLES:
+        ended = subprocess.run([sys.executable, __file__, name, *sys.argv[1:]], check=False)
+        print(f"{name}: {'FAILED' if ended.returncode else 'nothing found'}", flush=True)
+        if ended.returncode:
+            sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
