@@ -5,19 +5,27 @@ import sys
 
 from bench.limits import FILE_BYTES, OPEN_FILES, PROCESSES, most_memory_bytes
 from bench.machine import Finding
+from bench.namespaces import can_leave_shared_world
 from bench.sandbox import covers_network, covers_signals, sandbox_version
 
 NO_LANDLOCK = "this system has no Landlock (Linux 5.13)"
+OLD_LANDLOCK = "this system's Landlock is below 6"
+NO_NAMESPACES = "this system gives users no namespaces of their own"
 NO_LIMITS = "limits on trainers are Linux's alone: a greedy one takes the machine with it"
 
 
 def protections() -> list[Finding]:
     """Return each protection against submissions, with a warning where it is not active."""
     sandbox = f"Landlock {sandbox_version()}"
+    alone = can_leave_shared_world()
+    network = "namespace" if alone else f"TCP alone: {sandbox}"
     return [
         _sandboxed("files of others", sandbox, bool(sandbox_version()), NO_LANDLOCK),
-        _sandboxed("network", sandbox, covers_network(), "this system's Landlock is below 4"),
-        _sandboxed("signals to others", sandbox, covers_signals(), "its Landlock is below 6"),
+        _sandboxed("network", network, alone or covers_network(), NO_NAMESPACES),
+        _sandboxed("memory of others", "namespace", alone, NO_NAMESPACES),
+        _sandboxed(
+            "signals to others", sandbox, covers_signals(), "this system's Landlock is below 6"
+        ),
         *_limits(),
         Finding("while the clock stands", "trainers are stopped (SIGSTOP)"),
     ]

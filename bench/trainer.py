@@ -39,6 +39,7 @@ from bench.errors import BenchError
 from bench.files import write_atomically
 from bench.limits import limit_trainer
 from bench.loading import import_packages, load_submission
+from bench.namespaces import leave_shared_world
 from bench.probe import warm_up
 from bench.sandbox import enter_sandbox
 from bench.seeds import derive_seed
@@ -107,6 +108,7 @@ def main(order: TrialOrder, end: socket.socket, share_weights: Any) -> None:  # 
         share_weights: returns the file descriptor of the weight block.
     """
     os.setsid()
+    leave_shared_world()
     _die_with_parent()
     _redirect_output(order.log)
     limit_trainer()

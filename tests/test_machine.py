@@ -56,6 +56,7 @@ def test_what_others_do_now(tmp_path, monkeypatch, busy, warned):
 def test_protections_are_named_with_what_is_missing(monkeypatch):
     monkeypatch.setattr("bench.sandbox.sandbox_version", lambda: 3)
     monkeypatch.setattr("bench.protections.sandbox_version", lambda: 3)
+    monkeypatch.setattr("bench.protections.can_leave_shared_world", lambda: False)
     found = {finding.name: finding for finding in protections()}
     assert found["files of others, for trainers"].value == "refused (Landlock 3)"
     assert not found["files of others, for trainers"].warning
