@@ -8,6 +8,7 @@ from bench.search_space import Dimension, check_space
 from bench.tables import Hparams, Name, Scalar, Table
 
 Direction = Literal["min", "max"]
+Device = Literal["cpu", "cuda"]
 Role = Literal["matrix", "conv", "embedding", "norm", "bias", "head"]
 
 
@@ -22,8 +23,10 @@ class DataConfig(Table):
     """The hub's configuration, such as `wikitext-103-raw-v1`."""
     revision: str | None = None
     """The hub's commit."""
+    vocabulary: int | None = Field(default=None, ge=256, le=2**15)
+    """Of a byte-pair encoding of the text, trained on `train`; None takes its bytes as tokens."""
     train: int | None = None
-    """Examples (images) or bytes (text) to take from the start of the split; None is all."""
+    """Examples (images) or tokens (text) to take from the start of the split; None is all."""
     validation: int | None = None
     test: int | None = None
 
@@ -42,6 +45,10 @@ class ScaleConfig(Table):
     eval_every: int = Field(gt=0)
     """Examples between two evaluations."""
     eval_batch_size: int = Field(gt=0)
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of products and convolutions; weights, sums and losses are float32 in either case."""
+    compile: bool = False
+    """Whether training runs the model as `torch.compile` makes it, which is charged."""
     data: DataConfig
     model: dict[str, Scalar] = {}
     """Handed to the workload's code, which checks it."""
@@ -197,6 +204,10 @@ class EditionConfig(Table):
     title: str
     scale: str
     threads: int = Field(gt=0)
+    device: Device = "cpu"
+    """That models are trained and judged on."""
+    gpu: str = ""
+    """Model of the GPU that the targets were calibrated on; empty where none were, or no GPU."""
     baseline: Name
     submissions: list[Name]
     """Those that `bench run` takes when it is given none."""

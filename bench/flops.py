@@ -29,9 +29,10 @@ def count_flops(workload: Workload, split: Split) -> ExampleFlops:
         workload: whose model it is.
         split: any of its splits; the first examples make the batch.
     """
-    model = workload.build_model().train()
-    batch = reference_batch(workload, split, torch.Generator().manual_seed(0))
-    with FlopCounterMode(display=False) as counter:
+    device = next(iter(split.values())).device
+    model = workload.build_model().train().to(device)
+    batch = reference_batch(workload, split, torch.Generator(device).manual_seed(0))
+    with workload.precision(device), FlopCounterMode(display=False) as counter:
         loss = workload.example_losses(workload.forward(model, batch), batch).mean()
         forward = counter.get_total_flops()
         loss.backward()  # type: ignore[no-untyped-call]

@@ -15,13 +15,15 @@ class Judge:
 
     Args:
         workload: to judge weights of.
+        device: that it judges on, as they are trained.
     """
 
-    def __init__(self, workload: Workload) -> None:
+    def __init__(self, workload: Workload, device: str = "cpu") -> None:
         self.workload = workload
-        self.model = workload.build_model().eval()
-        self._validation = load_split(workload.scale.data, "validation")
-        self._test = load_split(workload.scale.data, "test")
+        self.device = torch.device(device)
+        self.model = workload.build_model().eval().to(device)
+        self._validation = load_split(workload.scale.data, "validation", device)
+        self._test = load_split(workload.scale.data, "test", device)
         self.probe = ReferenceProbe(workload, self._validation)
         self.flops = count_flops(workload, self._validation)
 
@@ -34,6 +36,6 @@ class Judge:
         return self._judge(self._test)
 
     def _judge(self, split: dict[str, torch.Tensor]) -> float | None:
-        with torch.inference_mode():
+        with torch.inference_mode(), self.workload.precision(self.device):
             value = self.workload.evaluate(self.model, split)
         return value if math.isfinite(value) else None

@@ -2,11 +2,13 @@
 
 import os
 import platform
+import subprocess
 import time
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from bench.config import Device
 from bench.records import Machine
 
 BUSY_SHARE = 0.1
@@ -35,17 +37,18 @@ class Finding:
     warning: str = ""
 
 
-def fingerprint(threads: int) -> Machine:
+def fingerprint(threads: int, device: Device = "cpu") -> Machine:
     """Return the fields that times depend on and that do not change from day to day.
 
     Args:
         threads: that a trainer computes with.
+        device: that it trains on.
     """
     return Machine(
         cpu=cpu_model(),
         cores=usable_cores(),
         memory_gib=memory_bucket_gib(),
-        device="cpu",
+        device=device if device == "cpu" else gpu_model(),
         threads=threads,
         torch=version("torch"),
     )
@@ -59,6 +62,16 @@ def cpu_model() -> str:
         return platform.processor() or platform.machine()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
+
+
+def gpu_model() -> str:
+    """Return the name of the first GPU as its driver gives it; `cuda` where that cannot be had."""
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return "cuda"
+    return found.stdout.splitlines()[0].strip() if found.stdout.strip() else "cuda"
 
 
 def usable_cores() -> int:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import torch
 
 from bench.clock import Clock, SystemClock
+from bench.device import synchronize
 from bench.workload import Batch, Split, Workload
 
 LEARNING_RATE = 0.01
@@ -27,21 +28,25 @@ def reference_batch(workload: Workload, split: Split, rng: torch.Generator) -> B
         split: any of its splits.
         rng: draws augmentation.
     """
-    ids = torch.arange(workload.scale.batch_size) % workload.count_examples(split)
+    ids = torch.arange(workload.scale.batch_size, device=rng.device)
+    ids %= workload.count_examples(split)
     return workload.make_batch(split, ids, rng)
 
 
 def reference_steps(workload: Workload, split: Split) -> Iterator[None]:
-    """Take reference steps on throw-away weights without end, one a turn."""
-    model = workload.build_model().train()
+    """Take reference steps on throw-away weights without end, one a turn, where the split lies."""
+    device = next(iter(split.values())).device
+    model = workload.build_model().train().to(device)
     optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE)
-    rng = torch.Generator().manual_seed(0)
+    rng = torch.Generator(device).manual_seed(0)
     while True:
         batch = reference_batch(workload, split, rng)
-        loss = workload.example_losses(workload.forward(model, batch), batch).mean()
+        with workload.precision(device):
+            loss = workload.example_losses(workload.forward(model, batch), batch).mean()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
+        synchronize(device)
         yield
 
 

@@ -23,7 +23,7 @@ CAPABILITY_VERSION = 0x20080522
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = (1 << bit for bit in range(4))
 FILE_RIGHTS = {1: (1 << 13) - 1, 2: 1 << 13, 3: 1 << 14, 5: 1 << 15}
 """By the version of the interface that first has them: all that was, REFER, TRUNCATE, IOCTL."""
-TRUNCATE = FILE_RIGHTS[3]
+TRUNCATE, IOCTL = FILE_RIGHTS[3], FILE_RIGHTS[5]
 NETWORK_VERSION, NETWORK_RIGHTS = 4, 0b11
 """To bind to, and to connect to, a TCP port."""
 SCOPE_VERSION, SCOPES = 6, 0b11
@@ -95,6 +95,8 @@ def enter_sandbox(readable: Iterable[Path], writable: Iterable[Path]) -> bool:
             _allow(fd, path, every)
         for path in map(Path, DEVICES):
             _allow(fd, path, (READ_FILE | WRITE_FILE | TRUNCATE) & every)
+        for path in Path("/dev").glob("nvidia*"):
+            _allow(fd, path, (READ | WRITE_FILE | IOCTL) & every)
         _libc().prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         _call(RESTRICT_SELF, fd, 0)
         # Root has capabilities that see past it, such as into other processes.
@@ -116,7 +118,7 @@ def _allow(ruleset_fd: int, path: Path, rights: int) -> None:
         fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
         try:
             if not path.is_dir():
-                rights &= EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE
+                rights &= EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL
             rule = _PathRule(rights, fd)
             _call(ADD_RULE, ruleset_fd, PATH_BENEATH, ctypes.byref(rule), 0)
         finally:

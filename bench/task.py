@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from bench.budget import Budget
 from bench.config import Role
+from bench.device import random_states, restore_random_states
 from bench.errors import BenchError
 from bench.parts.batch_norm import find_batch_norms
 from bench.parts.gradients import example_gradients
@@ -52,13 +53,13 @@ class Snapshot:
     Attributes:
         model: its weights and buffers.
         knobs: their values.
-        torch_rng: state of PyTorch's own generator, which dropout draws from.
+        torch_rng: states of PyTorch's own generators, which dropout draws from.
         rng: state of `task.rng`.
     """
 
     model: dict[str, Tensor]
     knobs: dict[str, float]
-    torch_rng: Tensor
+    torch_rng: list[Tensor]
     rng: Tensor
 
 
@@ -100,7 +101,7 @@ class Task:
         self.forward_examples = 0.0
         self.backward_examples = 0.0
         self._workload = workload
-        self._repeated: Tensor | None = None
+        self._repeated: list[Tensor] | None = None
 
     def forward(self, batch: Batch, weights: Mapping[str, Tensor] | None = None) -> Tensor:
         """Return the model's output for a batch, as the workload's loss takes it.
@@ -114,10 +115,10 @@ class Task:
         self.forward_examples += work
         self.backward_examples += work if torch.is_grad_enabled() else 0
         if self._repeated is not None:
-            torch.set_rng_state(self._repeated)
-        if weights is None:
-            return self._workload.forward(self.model, batch)
-        return self._workload.forward(_Reweighted(self.model, weights), batch)
+            restore_random_states(self._repeated, self.device)
+        model = self.model if weights is None else _Reweighted(self.model, weights)
+        with self._workload.precision(self.device):
+            return self._workload.forward(model, batch)
 
     def loss(self, batch: Batch, reduction: Reduction = "mean") -> Tensor:
         """Return the training loss at the model's present weights, as often as wanted.
@@ -136,7 +137,8 @@ class Task:
 
     def example_losses(self, output: Tensor, batch: Batch) -> Tensor:
         """Return the losses of a batch from the model's output, (B,) float32 in nats."""
-        return self._workload.example_losses(output, batch)
+        with self._workload.precision(self.device):
+            return self._workload.example_losses(output, batch)
 
     def example_gradients(self, batch: Batch) -> dict[str, Tensor]:
         """Return the gradient of the loss of every example, (B, …) by name of parameter.
@@ -151,7 +153,8 @@ class Task:
             norm.eval()
 
         def loss(weights: Mapping[str, Tensor], lone: Batch) -> Tensor:
-            output = self._workload.forward(_Reweighted(self.model, weights), lone)
+            with self._workload.precision(self.device):
+                output = self._workload.forward(_Reweighted(self.model, weights), lone)
             return self.example_losses(output, lone).sum()
 
         weights = {p.name: p.tensor.detach() for p in self.parameters}
@@ -163,7 +166,7 @@ class Task:
     @contextmanager
     def same_randomness(self) -> Iterator[None]:
         """Let every loss inside draw the same dropout as the first, at whatever weights."""
-        self._repeated = torch.get_rng_state()
+        self._repeated = random_states(self.device)
         try:
             yield
         finally:
@@ -227,14 +230,14 @@ class Task:
         The data is not rewound, and what was spent stays spent.
         """
         state = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
-        return Snapshot(state, self.knobs, torch.get_rng_state(), self.rng.get_state())
+        return Snapshot(state, self.knobs, random_states(self.device), self.rng.get_state())
 
     def restore(self, snapshot: Snapshot) -> None:
         """Put model, knobs and random numbers back to where they were."""
         self.model.load_state_dict(snapshot.model)
         for name, value in snapshot.knobs.items():
             self.turn(name, value)
-        torch.set_rng_state(snapshot.torch_rng)
+        restore_random_states(snapshot.torch_rng, self.device)
         self.rng.set_state(snapshot.rng)
 
 

@@ -34,7 +34,9 @@ from bench import trainer_state
 from bench.budget import Budget
 from bench.channel import Channel, ChannelClosed, Message
 from bench.clock import SystemClock
+from bench.config import Device
 from bench.data.split import load_split
+from bench.device import peak_device_mib
 from bench.errors import BenchError
 from bench.files import write_atomically
 from bench.limits import limit_trainer
@@ -53,6 +55,8 @@ from bench.workload import Batch, load_workload
 PR_SET_PDEATHSIG = 1
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 KEPT_BYTES = 1 << 30
+COMPILER_CACHES = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "CUDA_CACHE_PATH")
+"""Empty for every trial: who compiles pays for it."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ class TrialOrder:
     budget_examples: int
     threads: int
     log: Path
+    device: Device = "cpu"
     variant: str = ""
     """Of the workload; empty is the workload itself."""
     checkpoints: Path | None = None
@@ -78,11 +83,18 @@ class TrialOrder:
     """Empty folder for whatever the submission writes; with the other, all it may write to."""
 
 
-def set_up_torch(threads: int) -> None:
-    """Make this process train repeatably, bit for bit, on a fixed number of threads."""
+def set_up_torch(threads: int, device: str = "cpu") -> None:
+    """Make this process train repeatably, bit for bit, on a fixed number of threads.
+
+    On a GPU it only trains fast: kernels that repeat bit for bit are not to be had for all of it.
+    """
     keep_memory()
     torch.set_num_threads(threads)
-    compute_repeatably()
+    if device == "cpu":
+        compute_repeatably()
+    else:
+        torch.backends.cudnn.benchmark = True
+        torch.set_float32_matmul_precision("high")
 
 
 def compute_repeatably() -> None:
@@ -111,7 +123,8 @@ def main(order: TrialOrder, end: socket.socket, share_weights: Any) -> None:  # 
     leave_shared_world()
     _die_with_parent()
     _redirect_output(order.log)
-    limit_trainer()
+    if order.device == "cpu":  # CUDA reserves more address space than there is memory
+        limit_trainer()
     channel = Channel(end.fileno())
     try:
         Trainer(order, channel, share_weights()).serve()
@@ -161,23 +174,29 @@ class Trainer:
     """
 
     def __init__(self, order: TrialOrder, channel: Channel, weights_fd: int) -> None:
-        set_up_torch(order.threads)
+        set_up_torch(order.threads, order.device)
         self.order = order
+        self.device = torch.device(order.device)
         self.channel = channel
         self.clock = SystemClock()
         self.workload = load_workload(order.workload_folder, order.scale, order.variant)
-        split = load_split(self.workload.scale.data, "train")
+        split = load_split(self.workload.scale.data, "train", self.device)
         enter_sandbox(
             [order.workload_folder, order.submission_folder],
             [folder for folder in (order.checkpoints, order.scratch) if folder],
         )
         if order.scratch:
-            os.environ["TMPDIR"] = tempfile.tempdir = str(order.scratch)
+            for name in ("TMPDIR", *COMPILER_CACHES):
+                os.environ[name] = str(order.scratch)
+            tempfile.tempdir = str(order.scratch)
         warm_up(self.workload, split)
         import_packages(order.submission_folder)
         self._seed_everything("model")
         model = self.workload.build_model()
         self.block = WeightBlock(model, weights_fd)
+        model.to(self.device)
+        if self.workload.scale.compile and order.device != "cpu":
+            model.compile()
         budget = Budget(order.budget_examples, order.budget_s, self.clock)
         data = TrainingData(self.workload, split, order.seed)
         self.task = Task(self.workload, model, data, budget, order.seed)
@@ -219,7 +238,7 @@ class Trainer:
             "tokens": self.task.data.tokens,
             "forward_examples": self.task.forward_examples,
             "backward_examples": self.task.backward_examples,
-            "peak_mib": _peak_mib(),
+            "peak_mib": self._peak_mib(),
             "train_loss": _mean(losses),
         }
 
@@ -257,11 +276,11 @@ class Trainer:
 
     def _measure(self) -> Message:
         state = self.submission.state_dict() if self.submission else {}
-        return {"state_bytes": _count_bytes(state), "peak_mib": _peak_mib()}
+        return {"state_bytes": _count_bytes(state), "peak_mib": self._peak_mib()}
 
-
-def _peak_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    def _peak_mib(self) -> float:
+        resident_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        return peak_device_mib(self.device) or resident_mib
 
 
 def _mean(losses: list[Tensor]) -> float | None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from bench.device import random_states, restore_random_states
 from bench.submission import Submission
 from bench.task import Task
 
@@ -33,7 +34,7 @@ def capture(task: Task, submission: Submission, steps: int) -> bytes:
         "knobs": task.knobs,
         "steps": steps,
         "worked": [task.forward_examples, task.backward_examples],
-        "torch": torch.get_rng_state(),
+        "torch": random_states(task.device),
         "task": task.rng.get_state(),
         "numpy": [str(name), keys.tolist(), int(position), int(has_gauss), float(gauss)],
         "python": [version, list(words), gauss_next],
@@ -60,7 +61,7 @@ def restore(data: bytes, task: Task, submission: Submission) -> int:
     for name, value in state["knobs"].items():
         task.turn(name, value)
     task.forward_examples, task.backward_examples = state["worked"]
-    torch.set_rng_state(state["torch"])
+    restore_random_states(state["torch"], task.device)
     task.rng.set_state(state["task"])
     name, keys, *rest = state["numpy"]
     np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))

@@ -20,7 +20,7 @@ class TrainingData:
 
     Args:
         workload: makes batches of ids.
-        split: the decoded training split.
+        split: the decoded training split, on the device that batches are wanted on.
         seed: of the trial.
 
     Attributes:
@@ -41,6 +41,7 @@ class TrainingData:
         self.held_out = 0
         self._workload = workload
         self._split = split
+        self._device = next(iter(split.values())).device
         self._seed = seed
         self._order = ExampleOrder(seed, workload.config.name, self.count)
 
@@ -103,8 +104,8 @@ class TrainingData:
         seed = derive_seed(self._seed, name, "augment", origin, position)
         self.delivered += len(ids)
         self.tokens += len(ids) * self._workload.tokens_per_example
-        rng = torch.Generator().manual_seed(seed)
-        return self._workload.make_batch(self._split, ids, rng)
+        rng = torch.Generator(self._device).manual_seed(seed)
+        return self._workload.make_batch(self._split, ids.to(self._device), rng)
 
     def state_dict(self) -> dict[str, int]:
         """Return where delivery stands."""

@@ -3,6 +3,7 @@
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -18,7 +19,8 @@ from bench.manifests import choose_scale, read_workload
 
 Split = dict[str, Tensor]
 """Decoded data of one split. Images: `images (N, C, H, W) uint8`, `labels (N,) int64`.
-Text: `tokens (M,) uint8`, with the workload's `vocabulary (V,) uint8` of byte values."""
+Text: `tokens (M,) uint8`, with the workload's `vocabulary (V,) uint8` of byte values; see
+bench/data/split.py for the tokens of an encoding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,16 @@ class Workload(ABC):
         Its output projection is the attribute `head`, by which roles are told apart.
         """
 
+    def precision(self, device: torch.device) -> AbstractContextManager[object]:
+        """Return the context in which the model is run and its loss computed.
+
+        Args:
+            device: that the model lies on.
+        """
+        if self.scale.precision == "float32":
+            return nullcontext()
+        return torch.autocast(device.type, torch.bfloat16)
+
     @abstractmethod
     def count_examples(self, split: Split) -> int:
         """Return how many examples a split holds; their ids are 0 … count-1."""
@@ -119,8 +131,8 @@ class Workload(ABC):
 
         Args:
             split: the training split.
-            ids: (B,) int64.
-            rng: the only source of randomness; it is seeded afresh for each batch.
+            ids: (B,) int64, on the split's device.
+            rng: the only source of randomness, on that device; it is seeded afresh for each batch.
         """
 
     @abstractmethod

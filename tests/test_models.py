@@ -134,6 +134,18 @@ def test_attention_is_what_its_formula_says(module):
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("module", [gpt, bert])
+def test_the_fused_kernel_attends_alike(module):
+    torch.manual_seed(2)
+    options = [True] if module is gpt else []
+    plain = module.Attention(WIDTH, HEADS, *options)
+    fused = module.Attention(WIDTH, HEADS, *options, fused=True)
+    fused.load_state_dict(plain.state_dict())
+    x, turns = torch.randn(3, 5, WIDTH), module.rotary_turns(5, WIDTH // HEADS)
+    rest = [gpt.causal_mask(5)] if module is gpt else [torch.tensor([[0, 4], [3, 1], [2, 2]])]
+    torch.testing.assert_close(fused(x, turns, *rest), plain(x, turns, *rest))
+
+
 def test_a_causal_model_sees_nothing_of_later_tokens():
     model, tokens = make_transformer(gpt).eval(), tokens_of(1)
     changed = tokens.clone()

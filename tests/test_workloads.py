@@ -23,6 +23,7 @@ from bench.workload import Split, Workload, load_workload
 WORKLOADS = bundled_root() / "workloads"
 NAMES = ("bert", "cifar_resnet", "gpt")
 resnet = import_module(WORKLOADS / "cifar_resnet", "workload")
+CPU = torch.device("cpu")
 crop_and_mirror, draw_label_noise = resnet.crop_and_mirror, resnet.draw_label_noise
 mask_tokens = import_module(WORKLOADS / "bert", "workload").mask_tokens
 
@@ -239,12 +240,12 @@ def test_masking_follows_the_shares_of_the_paper():
 
 
 def test_label_noise_is_always_the_same_and_of_the_share_asked_for():
-    noisy, drawn = draw_label_noise(20_000, 0.2, 10)
+    noisy, drawn = draw_label_noise(20_000, 0.2, 10, CPU)
     assert noisy.double().mean() == pytest.approx(0.2, abs=0.012)  # 4 sigma
     assert torch.bincount(drawn[noisy], minlength=10).min() > 300  # of 400
     draw_label_noise.cache_clear()
     torch.manual_seed(5)
-    again = draw_label_noise(20_000, 0.2, 10)
+    again = draw_label_noise(20_000, 0.2, 10, CPU)
     assert torch.equal(again[0], noisy)
     assert torch.equal(again[1], drawn)
 

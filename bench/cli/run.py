@@ -25,7 +25,9 @@ def run(
         list[str] | None,
         typer.Option("-s", "--submission", help="Name or 'all'.", show_default=EDITIONS_OWN),
     ] = None,
-    scale: Annotated[str, typer.Option(help="micro, or smoke: seconds, never scored.")] = "micro",
+    scale: Annotated[
+        str, typer.Option(help="micro; base: one GPU; smoke: seconds, never scored.")
+    ] = "micro",
     rules: Annotated[str, typer.Option(help="See: bench list rulesets.")] = "quick",
     studies: Annotated[
         int | None, typer.Option(help="Repeats, each seeded anew.", show_default="the ruleset's")
@@ -40,6 +42,7 @@ def run(
         list[str] | None, typer.Option(help="Address of a trial: gpt/adamw/study_0/trial_3.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Every random stream derives from it.")] = 0,
+    device: Annotated[str, typer.Option(help="auto: the edition's; cpu, or cuda.")] = "auto",
     out: Annotated[
         Path | None, typer.Option(help="Folder of the records.", show_default="in results/runs")
     ] = None,
@@ -57,7 +60,7 @@ def run(
     [bold]bench run -s mine -s nadamw --rules external --held-out 1[/bold]
     """
     from bench.editions import load_edition
-    from bench.launch.plan import Request, resolve
+    from bench.launch.plan import Request, choose_device, resolve
     from bench.records import FAILED
     from bench.report.inventory import RUNS
     from bench.rulesets import load_ruleset
@@ -72,6 +75,7 @@ def run(
         held_out=held_out,
         only=only or [],
         seed=seed,
+        device=choose_device(device),
         paths=path or [],
         argv=["bench", *sys.argv[1:]],
     )
@@ -109,11 +113,13 @@ def make_run(plan: "Plan", out: Path) -> tuple["RunFolder", list["TrialRecord"]]
     Returns:
         The folder, and the records of the trials made now.
     """
+    from bench.device import check_device
     from bench.launch.rehearsal import rehearse
     from bench.launch.run_record import open_run
     from bench.run_folder import RunFolder
     from bench.seal import seal
 
+    check_device(plan.device)
     folder = RunFolder(out)
     known = folder.read().submissions if folder.exists() else {}
     rehearse(plan, [name for name in plan.submissions if name not in known])
@@ -131,7 +137,11 @@ def _warn(plan: "Plan") -> None:
     from bench.machine import doubts, fingerprint
     from bench.protections import protections
 
-    machine = fingerprint(plan.request.edition.threads)
+    edition = plan.request.edition
+    machine = fingerprint(edition.threads, plan.device)
+    if edition.gpu and machine.device != edition.gpu:
+        said = f"{edition.name} was calibrated on {edition.gpu}, this is {machine.device}"
+        typer.echo(f"warning: {said}: seconds do not compare, reference steps do")
     for finding in [*doubts(machine), *protections()]:
         if finding.warning:
             typer.echo(f"warning: {finding.name} {finding.value}: {finding.warning}")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -183,6 +183,6 @@ def _write_split(folder: Path, arrays: Arrays) -> dict[str, TensorFile]:
     return {name: _write_array(folder / f"{name}.npy", array) for name, array in arrays.items()}
 
 
-def _write_array(path: Path, array: NDArray[np.uint8] | NDArray[np.int64]) -> TensorFile:
+def _write_array(path: Path, array: NDArray[Any]) -> TensorFile:
     np.save(path, np.ascontiguousarray(array), allow_pickle=False)
     return TensorFile(bytes=path.stat().st_size, sha256=file_sha256(path))

@@ -25,6 +25,7 @@ class EmbeddedSource:
             message = f"the embedded data set '{self.name}' holds {self.set.kind}"
             raise BenchError(f"{message}, not {config.kind}", f'write kind = "{self.set.kind}"')
         self.key = make_key(config, self.set.sha256)
+        self.vocabulary = config.vocabulary
         self.remedy = f"run `bench data prepare {self.name}`"
 
     def fingerprint(self) -> dict[str, str]:
@@ -34,7 +35,8 @@ class EmbeddedSource:
     def decode(self) -> Decoded:
         """Return the three splits."""
         if self.set.kind == "text":
-            return tokenize({split: self._read(f"{split}.txt.xz") for split in SPLITS})
+            texts = {split: self._read(f"{split}.txt.xz") for split in SPLITS}
+            return tokenize(texts, self.vocabulary)
         return {
             split: {
                 "images": self._read_array(f"{split}-images.npy.xz"),

@@ -97,7 +97,7 @@ def _check_parquet(path: Path) -> None:
 
 
 def _decode(table: Table, config: DataConfig, where: str) -> Decoded:
-    decoded = _decode_images(table) if config.kind == "images" else _decode_text(table)
+    decoded = _decode_images(table) if config.kind == "images" else _decode_text(table, config)
     missing = [split for split in SPLITS if split not in decoded]
     if missing:
         message = f"{where} has no split {' and no split '.join(missing)}"
@@ -138,14 +138,14 @@ def _column(row: dict[str, Any], *names: str) -> Any:  # noqa: ANN401 - as the d
     raise BenchError(f"the data has no column {wanted}", f"its columns are: {', '.join(row)}")
 
 
-def _decode_text(table: Table) -> Decoded:
+def _decode_text(table: Table, config: DataConfig) -> Decoded:
     """Where there is no test split, the second half of the validation text becomes it."""
     texts: dict[SplitName, bytes] = {s: _join_text(table[s]) for s in SPLITS if s in table}
     if "validation" in texts and "test" not in texts:
         validation = texts["validation"]
         cut = len(validation) // 2
         texts["validation"], texts["test"] = validation[:cut], validation[cut:]
-    return tokenize(texts)
+    return tokenize(texts, config.vocabulary)
 
 
 def _join_text(rows: Rows) -> bytes:

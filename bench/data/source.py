@@ -12,9 +12,10 @@ from bench.config import DataConfig
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 
-Arrays = dict[str, NDArray[np.uint8] | NDArray[np.int64]]
+Arrays = dict[str, NDArray[np.uint8] | NDArray[np.int16] | NDArray[np.int64]]
 """One split. Images: `images (N, C, H, W) uint8`, `labels (N,) int64`.
-Text: `tokens (M,) uint8`, indices into `vocabulary (V,) uint8` of byte values."""
+Text: `tokens (M,) uint8`, indices into `vocabulary (V,) uint8` of byte values; or of a byte-pair
+encoding int16, with the number of bytes of each as vocabulary."""
 
 Decoded = dict[SplitName, Arrays]
 
@@ -68,6 +69,7 @@ def make_key(config: DataConfig, identity: str) -> str:
         identity: what else tells this data from other data of the same name.
     """
     parts = [config.source, config.kind, config.name, config.config, config.revision, identity]
+    parts += [str(config.vocabulary)] if config.vocabulary else []
     digest = hashlib.sha256(repr(parts).encode()).hexdigest()
     return f"{config.source}-{Path(config.name).name}-{digest[:12]}"
 

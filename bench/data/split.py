@@ -12,19 +12,22 @@ from bench.data.source import SplitName, open_source
 from bench.errors import BenchError
 
 
-def load_split(config: DataConfig, split: SplitName) -> dict[str, Tensor]:
+def load_split(
+    config: DataConfig, split: SplitName, device: str | torch.device = "cpu"
+) -> dict[str, Tensor]:
     """Return a prepared split, capped as the config says; opens no other split's files.
 
-    The tensors lie in the cache's pages, shared among processes. Writing to them changes this
-    process only. Sizes are checked here; contents by `prepare` and `verify`.
+    On the CPU the tensors lie in the cache's pages, shared among processes, and writing to them
+    changes this process only. Sizes are checked here; contents by `prepare` and `verify`.
 
     Args:
         config: of the workload at its scale.
         split: which.
+        device: that the tensors are to lie on, whole.
 
     Returns:
         Images: `images (N, C, H, W) uint8`, `labels (N,) int64`.
-        Text: `tokens (M,) uint8`, `vocabulary (V,) uint8`.
+        Text: `tokens (M,) uint8`, or int16 of a byte-pair encoding, `vocabulary (V,) uint8`.
 
     Raises:
         BenchError: if the data is not prepared, a file is damaged, or the cap exceeds the split.
@@ -32,7 +35,9 @@ def load_split(config: DataConfig, split: SplitName) -> dict[str, Tensor]:
     entry = CacheEntry.of(open_source(config))
     tensors = {name: _map(path, entry.remedy) for name, path in entry.tensor_files(split).items()}
     cap: int | None = getattr(config, split)
-    return tensors if cap is None else _take(tensors, cap, f"{split} of '{config.name}'")
+    if cap is not None:
+        tensors = _take(tensors, cap, f"{split} of '{config.name}'")
+    return {name: tensor.to(device) for name, tensor in tensors.items()}
 
 
 def _map(path: Path, remedy: str) -> Tensor:

@@ -45,7 +45,7 @@ class LocalRun:
         Raises:
             KeyboardInterrupt: after the record of a trial that was interrupted.
         """
-        set_up_torch(self.record.machine.threads)
+        set_up_torch(self.record.machine.threads, self.plan.device)
         made = []
         for planned in trials:
             made.append(self._make(planned))
@@ -99,6 +99,7 @@ class LocalRun:
             budget_s=rules.budget_s,
             budget_examples=rules.budget_steps * judge.workload.scale.batch_size,
             threads=self.record.machine.threads,
+            device=self.plan.device,
             log=home / "trainer.log",
             checkpoints=checkpoints.folder,
             resume=checkpoints.state_file(standing.last.index) if standing else None,
@@ -124,5 +125,6 @@ class LocalRun:
         """Return the judge of a workload; it serves all trials on it."""
         if name not in self._judges:
             folder, scale = self.plan.workloads[name], self.record.scale
-            self._judges[name] = Judge(load_workload(folder, scale, variant_of(name)))
+            workload = load_workload(folder, scale, variant_of(name))
+            self._judges[name] = Judge(workload, self.plan.device)
         return self._judges[name]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.config import EditionConfig, RulesetConfig, SubmissionConfig
+from bench.config import Device, EditionConfig, RulesetConfig, SubmissionConfig
 from bench.errors import BenchError, nearest
 from bench.folders import Kind, find_folders, folder_sha256
 from bench.launch.held_out import draw_held_out
@@ -34,6 +34,7 @@ class Request:
         budget_share: of each workload's budget, all that submissions know of; calibration's.
         target: of all workloads, instead of their own; likewise.
         seed: of the run, from which every other derives.
+        device: to train on; None takes the edition's.
         paths: more places of plug-ins.
         argv: the command line, for the record.
     """
@@ -50,6 +51,7 @@ class Request:
     budget_share: float = 1.0
     target: float | None = None
     seed: int = 0
+    device: Device | None = None
     paths: list[Path] = field(default_factory=list)
     argv: list[str] = field(default_factory=list)
 
@@ -73,6 +75,11 @@ class Plan:
     submissions: dict[str, Path]
     studies: int
     trials_per_study: int
+
+    @property
+    def device(self) -> Device:
+        """The device that models are trained and judged on."""
+        return self.request.device or self.request.edition.device
 
     @property
     def run_name(self) -> str:
@@ -153,6 +160,18 @@ def resolve(request: Request) -> Plan:
         read_submission(folder)
     every = workloads | held_out
     return Plan(request, every, frozenset(held_out), submissions, studies, trials)
+
+
+def choose_device(name: str) -> Device | None:
+    """Return the device of a name; None for `auto`, the edition's.
+
+    Raises:
+        BenchError: if there is none of that name.
+    """
+    known: dict[str, Device | None] = {"auto": None, "cpu": "cpu", "cuda": "cuda"}
+    if name not in known:
+        raise BenchError(f"unknown device '{name}'", nearest(name, known))
+    return known[name]
 
 
 def _count(option: str, asked: int | None, usual: int) -> int:

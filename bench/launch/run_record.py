@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
+import torch
 from pydantic import BaseModel
 
 from bench.config import EditionConfig
@@ -14,6 +15,7 @@ from bench.launch.plan import Plan
 from bench.launch.provenance import find_commit, find_versions
 from bench.machine import fingerprint
 from bench.manifests import choose_scale, read_submission, read_workload
+from bench.memory import check_memory
 from bench.probe import ReferenceProbe
 from bench.records import RunRecord, SubmissionRecord, WorkloadRecord
 from bench.run_folder import RunFolder
@@ -33,7 +35,8 @@ def open_run(folder: RunFolder, plan: Plan) -> RunRecord:
         plan: what is asked for now.
 
     Raises:
-        BenchError: if the folder's run differs in anything that numbers depend on.
+        BenchError: if the folder's run differs in anything that numbers depend on, or the machine
+            lacks what a workload needs.
     """
     if not folder.exists():
         record = draw_up(plan)
@@ -57,7 +60,7 @@ def draw_up(plan: Plan) -> RunRecord:
         rules=request.rules,
         seed=request.seed,
         studies=plan.studies,
-        machine=fingerprint(request.edition.threads),
+        machine=fingerprint(request.edition.threads, plan.device),
         versions=find_versions(needed),
         commit=find_commit(),
         argv=request.argv,
@@ -81,7 +84,7 @@ def _record_workload(name: str, folder: Path, plan: Plan) -> WorkloadRecord:
     scale_name = request.edition.scale
     scale = choose_scale(config, scale_name)
     data_sha256 = prepare(scale.data)
-    step_s = _probe_step_s(load_workload(folder, scale_name, variant), request.edition.threads)
+    step_s = _probe_step_s(load_workload(folder, scale_name, variant), plan)
     budget_steps = round(request.budget_share * scale.budget_steps)
     return WorkloadRecord(
         title=config.title,
@@ -99,9 +102,10 @@ def _record_workload(name: str, folder: Path, plan: Plan) -> WorkloadRecord:
     )
 
 
-def _probe_step_s(workload: Workload, threads: int) -> float:
-    set_up_torch(threads)
-    split = load_split(workload.scale.data, "train")
+def _probe_step_s(workload: Workload, plan: Plan) -> float:
+    set_up_torch(plan.request.edition.threads, plan.device)
+    check_memory(workload, load_split(workload.scale.data, "train"), torch.device(plan.device))
+    split = load_split(workload.scale.data, "train", plan.device)
     return ReferenceProbe(workload, split).median_step_s(PROBED_STEPS)
 
 
@@ -146,7 +150,7 @@ def _check_same(record: RunRecord, plan: Plan, where: Path) -> None:
         "edition": edition_name(request.edition, plan.workloads),
         "rules": request.rules,
         "seed": request.seed,
-        "machine": fingerprint(request.edition.threads),
+        "machine": fingerprint(request.edition.threads, plan.device),
     }
     for name, value in now.items():
         if getattr(record, name) != value:

@@ -48,8 +48,8 @@ def repeat(
     with again.lock():
         again.create(record.model_copy(update={"plan": planned}))
         made = LocalRun(plan, record, again, watcher).make(planned)
-    machine = fingerprint(record.machine.threads)
-    exact = machine == record.machine
+    machine = fingerprint(record.machine.threads, plan.device)
+    exact = machine == record.machine and plan.device == "cpu"
     found = []
     for trial, new in zip(trials, made, strict=True):
         compared, difference = compare(folder.read_events(trial), again.read_events(new), exact)
@@ -128,7 +128,12 @@ def draw_plan(
             message = f"{source} is not what ran: its hash is not that of the record"
             raise BenchError(message, "restore it; no number of this trial can be repeated")
         submissions[trial.submission] = copied
-    request = Request(edition=load_edition(record.scale), rules=record.rules, seed=record.seed)
+    request = Request(
+        edition=load_edition(record.scale),
+        rules=record.rules,
+        seed=record.seed,
+        device="cpu" if record.machine.device == "cpu" else "cuda",
+    )
     return Plan(request, workloads, frozenset(), submissions, record.studies, 1)
 
 

@@ -37,6 +37,8 @@ class ModelConfig(Table):
     heads: int = Field(gt=0)
     norm: Literal["pre", "post"]
     """Whether the input of attention and perceptron is normalised, or its sum with their output."""
+    fused: bool = False
+    """Whether attention is PyTorch's fused kernel: better for wide heads and long sequences."""
 
     @field_validator("heads")
     @classmethod
@@ -95,7 +97,7 @@ class Block(nn.Module):
         width = config.width
         self.post_norm = config.norm == "post"
         self.norm1 = nn.LayerNorm(width, bias=False)
-        self.attention = Attention(width, config.heads)
+        self.attention = Attention(width, config.heads, config.fused)
         self.norm2 = nn.LayerNorm(width, bias=False)
         self.up = nn.Linear(width, 4 * width, bias=False)
         self.down = nn.Linear(4 * width, width, bias=False)
@@ -130,11 +132,13 @@ class Attention(nn.Module):
     Args:
         width: D.
         heads: H.
+        fused: whether attention is PyTorch's fused kernel.
     """
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, fused: bool = False) -> None:
         super().__init__()
         self.heads = heads
+        self.fused = fused
         self.q = nn.Linear(width, width, bias=False)
         self.kv = nn.Linear(width, 2 * width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
@@ -152,22 +156,39 @@ class Attention(nn.Module):
         x_BQD, q_turns = x_BTD, turns_T31R[:, 0]
         if positions_BK is not None:
             x_BQD, q_turns = take(x_BTD, positions_BK), q_turns[positions_BK]
-        q_BQHE = turn(self.q(x_BQD).unflatten(2, (self.heads, -1)), q_turns)
-        kv_BT2HE = turn(self.kv(x_BTD).unflatten(2, (2, self.heads, -1)), turns_T31R[:, 1:])
+        rotate = turn_pairs if self.fused else turn
+        q_BQHE = rotate(self.q(x_BQD).unflatten(2, (self.heads, -1)), q_turns)
+        kv_BT2HE = rotate(self.kv(x_BTD).unflatten(2, (2, self.heads, -1)), turns_T31R[:, 1:])
+        attend = self._attend_fused if self.fused else self._attend
+        y_BQD: Tensor = self.out(attend(q_BQHE, kv_BT2HE).transpose(1, 2).flatten(2))
+        return y_BQD
+
+    def _attend(self, q_BQHE: Tensor, kv_BT2HE: Tensor) -> Tensor:
         # Three products take two thirds of the time of PyTorch's fused kernel for CPUs, whose tiles
         # are made for wider heads and longer sequences.
         q_NQE = q_BQHE.transpose(1, 2).flatten(0, 1)
         k_NTE, v_NTE = kv_BT2HE.permute(2, 0, 3, 1, 4).flatten(1, 2)
         shares_NQT = torch.bmm(q_NQE, k_NTE.mT).softmax(dim=-1)
-        y_BHQE = torch.bmm(shares_NQT, v_NTE).unflatten(0, (-1, self.heads))
-        y_BQD: Tensor = self.out(y_BHQE.transpose(1, 2).flatten(2))
-        return y_BQD
+        return torch.bmm(shares_NQT, v_NTE).unflatten(0, (-1, self.heads))
+
+    def _attend_fused(self, q_BQHE: Tensor, kv_BT2HE: Tensor) -> Tensor:
+        k_BHTE, v_BHTE = kv_BT2HE.permute(2, 0, 3, 1, 4)
+        # Queries have been scaled with their turn.
+        return F.scaled_dot_product_attention(q_BQHE.transpose(1, 2), k_BHTE, v_BHTE, scale=1.0)
 
 
 def turn(x_E: Tensor, turns_R: Tensor) -> Tensor:
     """Return float32 features, (…, E), with each neighbouring pair turned in its plane."""
     turned_R = torch.view_as_complex(x_E.unflatten(-1, (-1, 2))) * turns_R
     return torch.view_as_real(turned_R).flatten(-2)
+
+
+def turn_pairs(x_E: Tensor, turns_R: Tensor) -> Tensor:
+    """Return the same as `turn`, in the features' own type: bfloat16 has no complex numbers."""
+    cosine_R, sine_R = turns_R.real.to(x_E.dtype), turns_R.imag.to(x_E.dtype)
+    a_R, b_R = x_E.unflatten(-1, (-1, 2)).unbind(-1)
+    turned_R2 = torch.stack([a_R * cosine_R - b_R * sine_R, a_R * sine_R + b_R * cosine_R], dim=-1)
+    return turned_R2.flatten(-2)
 
 
 def take(x_BTn: Tensor, positions_BK: Tensor) -> Tensor:

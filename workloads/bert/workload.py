@@ -1,6 +1,7 @@
-"""Masked bytes of a novel, by a small transformer encoder; nats per masked byte.
+"""Masked bytes of a novel, or masked tokens of a text, by a transformer encoder.
 
-An example is a window of T bytes; windows follow one another without overlap.
+An example is a window of T tokens; windows follow one another without overlap. The metric is in
+nats per masked token: per byte, where tokens are bytes.
 
 Source: Devlin et al. 2019, arXiv:1810.04805, section 3.1 (task 1) and appendix A.1, over bytes.
 Variant: the masking of Wettig et al. 2023, arXiv:2202.08005, section 3.
@@ -106,8 +107,9 @@ class Workload(api.Workload):
 
     def evaluate(self, model: nn.Module, split: Split) -> float:
         """Return the mean cross-entropy over all masked tokens of the split, always the same."""
-        every = torch.arange(self.count_examples(split))
-        masked = self.make_batch(split, every, torch.Generator().manual_seed(EVAL_SEED))
+        device = split["tokens"].device
+        every = torch.arange(self.count_examples(split), device=device)
+        masked = self.make_batch(split, every, torch.Generator(device).manual_seed(EVAL_SEED))
         nats = 0.0
         for ids in every.split(self.scale.eval_batch_size):
             batch = Batch(ids, tuple(tensor[ids] for tensor in masked.inputs), masked.targets[ids])
@@ -115,7 +117,7 @@ class Workload(api.Workload):
         return nats / len(every)
 
     def _windows(self, split: Split) -> Tensor:
-        """Return a view of the split as windows, (N, T) uint8."""
+        """Return a view of the split as windows, (N, T), of its own integer type."""
         context = self.settings.context
         windows_NT: Tensor = split["tokens"].unfold(0, context, context)
         return windows_NT
@@ -132,17 +134,19 @@ def mask_tokens(
         tokens_BT: int64.
         vocabulary: number of symbols; [MASK] is the one after the last.
         share: of tokens that are masked.
-        rng: draws positions, and what becomes of each.
+        rng: draws positions, and what becomes of each; on the same device.
 
     Returns:
         The tokens to be seen, (B, T), the masked positions, (B, K), and what was there, (B, K).
     """
     batch_size, context = tokens_BT.shape
     count = max(1, round(share * context))
-    positions_BK = torch.rand(batch_size, context, generator=rng).topk(count, dim=1).indices
+    device = tokens_BT.device
+    order_BT = torch.rand(batch_size, context, generator=rng, device=device)
+    positions_BK = order_BT.topk(count, dim=1).indices
     targets_BK = tokens_BT.gather(1, positions_BK)
-    fate_BK = torch.rand(batch_size, count, generator=rng)
-    symbols_BK = torch.randint(vocabulary, (batch_size, count), generator=rng)
+    fate_BK = torch.rand(batch_size, count, generator=rng, device=device)
+    symbols_BK = torch.randint(vocabulary, (batch_size, count), generator=rng, device=device)
     shown_BK = targets_BK.where(fate_BK >= HIDDEN_SHARE + REPLACED_SHARE, symbols_BK)
     shown_BK = shown_BK.masked_fill(fate_BK < HIDDEN_SHARE, vocabulary)
     return tokens_BT.scatter(1, positions_BK, shown_BK), positions_BK, targets_BK

@@ -1,4 +1,7 @@
-"""The ResNet of CIFAR: a stem, three stages of n two-layer blocks, a head; depth 6n + 2.
+"""The ResNet of CIFAR: a stem, three or four stages of n two-layer blocks, a head.
+
+Three stages make depth 6n + 2, the paper's for CIFAR; four make 8n + 2, of which 18 is its
+ResNet-18 behind CIFAR's stem.
 
 The shortcut where a stage begins is the paper's option A: every other pixel, the new channels zero.
 It has no weights and is what the paper used on CIFAR "in all cases".
@@ -12,9 +15,9 @@ Shapes: B pictures, C channels, H and W height and width in pixels, K classes.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -24,27 +27,30 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": partial(F.relu, inplace=True),
     "gelu": F.gelu,
 }
-STAGES = 3
 GROUPS = 8
 """Of channels that group norm treats together."""
-
-
-def _check_depth(depth: int) -> int:
-    if depth < 8 or depth % 6 != 2:
-        raise ValueError(f"depth is 8, 14, 20, … (6n + 2), not {depth}")
-    return depth
 
 
 class ModelConfig(Table):
     """Which ResNet."""
 
-    depth: Annotated[int, AfterValidator(_check_depth)]
+    stages: int = Field(default=3, ge=3, le=4)
+    depth: int
     width: int = Field(gt=0, multiple_of=GROUPS)
     """Channels of the first stage; each later stage has twice as many as the one before."""
     in_channels: int = Field(gt=0)
     num_classes: int = Field(gt=1)
     norm: Literal["batch", "group"]
     activation: Literal["relu", "gelu"]
+
+    @field_validator("depth")
+    @classmethod
+    def _fills_stages(cls, depth: int, info: ValidationInfo) -> int:
+        layers = 2 * info.data.get("stages", 3)
+        if depth < layers + 2 or depth % layers != 2:
+            few = ", ".join(str(layers * n + 2) for n in (1, 2, 3))
+            raise ValueError(f"depth is {few}, … ({layers}n + 2), not {depth}")
+        return depth
 
 
 class ResNet(nn.Module):
@@ -56,8 +62,8 @@ class ResNet(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        widths = [config.width << stage for stage in range(STAGES)]
-        blocks_per_stage = (config.depth - 2) // (2 * STAGES)
+        widths = [config.width << stage for stage in range(config.stages)]
+        blocks_per_stage = (config.depth - 2) // (2 * config.stages)
         self.stem = _conv3x3(config.in_channels, config.width, stride=1)
         self.norm = _norm(config.norm, config.width)
         self.activate = ACTIVATIONS[config.activation]

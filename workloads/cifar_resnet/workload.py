@@ -72,7 +72,8 @@ class Workload(api.Workload):
 
     def labels(self, split: Split) -> Tensor:
         """Return the class of each picture, with the noise that training sees."""
-        return self._noisy_labels(split, torch.arange(self.count_examples(split)))
+        every = torch.arange(self.count_examples(split), device=split["labels"].device)
+        return self._noisy_labels(split, every)
 
     def forward(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return logits, (B, K) float32."""
@@ -87,7 +88,8 @@ class Workload(api.Workload):
     def evaluate(self, model: nn.Module, split: Split) -> float:
         """Return the accuracy over all pictures of the split, as they are."""
         correct = 0
-        for ids in torch.arange(self.count_examples(split)).split(self.scale.eval_batch_size):
+        every = torch.arange(self.count_examples(split), device=split["labels"].device)
+        for ids in every.split(self.scale.eval_batch_size):
             logits_BK = model(self._normalise(split["images"][ids]))
             correct += int((logits_BK.argmax(dim=1) == split["labels"][ids]).sum())
         return correct / self.count_examples(split)
@@ -97,7 +99,10 @@ class Workload(api.Workload):
         if not self.settings.label_noise:
             return labels_B
         noisy_N, drawn_N = draw_label_noise(
-            self.count_examples(split), self.settings.label_noise, self.settings.num_classes
+            self.count_examples(split),
+            self.settings.label_noise,
+            self.settings.num_classes,
+            labels_B.device,
         )
         return drawn_N[ids].where(noisy_N[ids], labels_B)
 
@@ -115,17 +120,21 @@ class Workload(api.Workload):
 
 
 @lru_cache(maxsize=1)
-def draw_label_noise(count: int, share: float, classes: int) -> tuple[Tensor, Tensor]:
+def draw_label_noise(
+    count: int, share: float, classes: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
     """Return which of N examples have a wrong label, (N,) bool, and what it may be, (N,) int64.
 
     Args:
         count: N.
         share: of examples whose label is drawn; one in K of them is right by chance.
         classes: K.
+        device: that both are to lie on; the draw is the same on any.
     """
     rng = torch.Generator().manual_seed(NOISE_SEED)
     noisy_N = torch.rand(count, generator=rng) < share
-    return noisy_N, torch.randint(classes, (count,), generator=rng)
+    drawn_N = torch.randint(classes, (count,), generator=rng)
+    return noisy_N.to(device), drawn_N.to(device)
 
 
 def crop_and_mirror(images_BCHW: Tensor, padding: int, rng: torch.Generator) -> Tensor:
@@ -134,18 +143,20 @@ def crop_and_mirror(images_BCHW: Tensor, padding: int, rng: torch.Generator) -> 
     Args:
         images_BCHW: uint8.
         padding: width of the margin, in pixels.
-        rng: draws each picture's row, column and whether it is mirrored.
+        rng: draws each picture's row, column and whether it is mirrored; on the same device.
 
     Returns:
         (B, C, H, W) uint8, channels last in memory.
     """
     batch_size, _, height, width = images_BCHW.shape
     padded_BCPP = F.pad(images_BCHW, (padding,) * 4)
-    top_B1, left_B1 = torch.randint(2 * padding + 1, (2, batch_size, 1), generator=rng)
-    mirrored_B1 = torch.randint(2, (batch_size, 1), generator=rng).bool()
-    rows_BH = top_B1 + torch.arange(height)
-    columns_W = torch.arange(width)
+    device = images_BCHW.device
+    shape = (2, batch_size, 1)
+    top_B1, left_B1 = torch.randint(2 * padding + 1, shape, generator=rng, device=device)
+    mirrored_B1 = torch.randint(2, (batch_size, 1), generator=rng, device=device).bool()
+    rows_BH = top_B1 + torch.arange(height, device=device)
+    columns_W = torch.arange(width, device=device)
     columns_BW = left_B1 + torch.where(mirrored_B1, columns_W.flip(0), columns_W)
-    pictures_B11 = torch.arange(batch_size)[:, None, None]
+    pictures_B11 = torch.arange(batch_size, device=device)[:, None, None]
     cropped_BHWC = padded_BCPP[pictures_B11, :, rows_BH[:, :, None], columns_BW[:, None, :]]
     return cropped_BHWC.permute(0, 3, 1, 2)

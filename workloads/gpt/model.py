@@ -40,6 +40,8 @@ class ModelConfig(Table):
     """Whether the input of attention and perceptron is normalised, or its sum with their output."""
     qk_norm: bool
     """Whether each head's queries and keys are normalised."""
+    fused: bool = False
+    """Whether attention is PyTorch's fused kernel: better for wide heads and long sequences."""
 
     @field_validator("heads")
     @classmethod
@@ -99,7 +101,7 @@ class Block(nn.Module):
         width = config.width
         self.post_norm = config.norm == "post"
         self.norm1 = nn.LayerNorm(width, bias=False)
-        self.attention = Attention(width, config.heads, config.qk_norm)
+        self.attention = Attention(width, config.heads, config.qk_norm, config.fused)
         self.norm2 = nn.LayerNorm(width, bias=False)
         self.up = nn.Linear(width, 4 * width, bias=False)
         self.down = nn.Linear(4 * width, width, bias=False)
@@ -132,11 +134,13 @@ class Attention(nn.Module):
         width: D.
         heads: H.
         qk_norm: whether each head's queries and keys are normalised, before they are turned.
+        fused: whether attention is PyTorch's fused kernel.
     """
 
-    def __init__(self, width: int, heads: int, qk_norm: bool) -> None:
+    def __init__(self, width: int, heads: int, qk_norm: bool, fused: bool = False) -> None:
         super().__init__()
         self.heads = heads
+        self.fused = fused
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.q_norm = nn.LayerNorm(width // heads, bias=False) if qk_norm else None
         self.k_norm = nn.LayerNorm(width // heads, bias=False) if qk_norm else None
@@ -154,6 +158,14 @@ class Attention(nn.Module):
         if self.q_norm and self.k_norm:
             q_BTHE, k_BTHE, v_BTHE = qkv_BT3HE.unbind(2)
             qkv_BT3HE = torch.stack([self.q_norm(q_BTHE), self.k_norm(k_BTHE), v_BTHE], dim=2)
+        if self.fused:
+            y_BHTE = self._attend_fused(qkv_BT3HE, turns_T31R)
+        else:
+            y_BHTE = self._attend(qkv_BT3HE, turns_T31R, mask_TT)
+        y_BTD: Tensor = self.out(y_BHTE.transpose(1, 2).flatten(2))
+        return y_BTD
+
+    def _attend(self, qkv_BT3HE: Tensor, turns_T31R: Tensor, mask_TT: Tensor) -> Tensor:
         qkv_BT3HR2 = qkv_BT3HE.unflatten(4, (-1, 2))
         # One complex product turns all three; slices of it, turned apart, would cost more copies.
         turned_BT3HR = torch.view_as_complex(qkv_BT3HR2) * turns_T31R
@@ -162,9 +174,27 @@ class Attention(nn.Module):
         # are made for wider heads and longer sequences.
         q_NTE, k_NTE, v_NTE = turned_BT3HE.permute(2, 0, 3, 1, 4).flatten(1, 2)
         shares_NTT = torch.baddbmm(mask_TT, q_NTE, k_NTE.mT).softmax(dim=-1)
-        y_BHTE = torch.bmm(shares_NTT, v_NTE).unflatten(0, (-1, self.heads))
-        y_BTD: Tensor = self.out(y_BHTE.transpose(1, 2).flatten(2))
-        return y_BTD
+        return torch.bmm(shares_NTT, v_NTE).unflatten(0, (-1, self.heads))
+
+    def _attend_fused(self, qkv_BT3HE: Tensor, turns_T31R: Tensor) -> Tensor:
+        q_BHTE, k_BHTE, v_BHTE = turn_pairs(qkv_BT3HE, turns_T31R).permute(2, 0, 3, 1, 4)
+        # Queries have been scaled with their turn.
+        return F.scaled_dot_product_attention(q_BHTE, k_BHTE, v_BHTE, is_causal=True, scale=1.0)
+
+
+def turn_pairs(x_E: Tensor, turns_R: Tensor) -> Tensor:
+    """Return features, (…, E), with each neighbouring pair turned in its plane, in their own type.
+
+    The same as a product of complex numbers, which bfloat16 has none of.
+
+    Args:
+        x_E: any type.
+        turns_R: complex64, of `rotary_turns`.
+    """
+    cosine_R, sine_R = turns_R.real.to(x_E.dtype), turns_R.imag.to(x_E.dtype)
+    a_R, b_R = x_E.unflatten(-1, (-1, 2)).unbind(-1)
+    turned_R2 = torch.stack([a_R * cosine_R - b_R * sine_R, a_R * sine_R + b_R * cosine_R], dim=-1)
+    return turned_R2.flatten(-2)
 
 
 def causal_mask(context: int) -> Tensor:

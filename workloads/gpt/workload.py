@@ -1,7 +1,8 @@
-"""The next byte of a novel, by a small transformer; nats per byte.
+"""The next byte of a novel, by a small transformer, or the next token of a text by a larger one.
 
-An example is a window of T + 1 bytes; windows follow one another at stride T, so that every byte
-but a split's first is predicted exactly once in an epoch, from what is before it in its window.
+An example is a window of T + 1 tokens; windows follow one another at stride T, so that every token
+but a split's first is predicted exactly once in an epoch, from what is before it in its window. The
+metric is in nats per token: per byte, where tokens are bytes.
 
 Source: Radford et al. 2018, "Improving Language Understanding by Generative Pre-Training",
 section 3.1, over bytes.
@@ -84,15 +85,16 @@ class Workload(api.Workload):
         return losses.view_as(batch.targets).mean(dim=1)
 
     def evaluate(self, model: nn.Module, split: Split) -> float:
-        """Return the mean cross-entropy over all windows of the split, in nats per byte."""
+        """Return the mean cross-entropy over all windows of the split, in nats per token."""
         nats = 0.0
-        for ids in torch.arange(self.count_examples(split)).split(self.scale.eval_batch_size):
+        every = torch.arange(self.count_examples(split), device=split["tokens"].device)
+        for ids in every.split(self.scale.eval_batch_size):
             batch = self.make_batch(split, ids, torch.Generator())
             nats += self.example_losses(self.forward(model, batch), batch).double().sum().item()
         return nats / self.count_examples(split)
 
     def _windows(self, split: Split) -> Tensor:
-        """Return a view of the split as windows, (N, T + 1) uint8."""
+        """Return a view of the split as windows, (N, T + 1), of its own integer type."""
         context = self.settings.context
         windows_NT: Tensor = split["tokens"].unfold(0, context + 1, context)
         return windows_NT
