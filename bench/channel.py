@@ -9,6 +9,8 @@ from bench.clock import Clock, SystemClock
 
 Message = dict[str, Any]
 LONGEST_BYTES = 1 << 16
+LONGEST_REASON = 500
+"""Characters that a trainer may say of its end."""
 
 
 class ChannelError(Exception):

@@ -6,16 +6,25 @@ from torch import Tensor
 from bench.errors import BenchError
 
 
-def check_device(device: str) -> None:
+def check_device(device: str, processes: int = 1) -> None:
     """Refuse a device that is not there.
 
+    Args:
+        device: to train on.
+        processes: that train together.
+
     Raises:
-        BenchError: if PyTorch sees no GPU where one is asked for.
+        BenchError: if PyTorch sees no GPU where one is asked for, or fewer than processes.
     """
+    if processes < 1:
+        raise BenchError(f"--nproc-per-node {processes} trains nothing", "give a number from 1")
     if device == "cuda" and not torch.cuda.is_available():
         build = "is built without CUDA" if torch.version.cuda is None else "finds none"
         message = f"a GPU is asked for, and PyTorch {torch.__version__} {build}"
         raise BenchError(message, "take --scale micro, or --device cpu to try the code, unranked")
+    if device == "cuda" and processes > (count := torch.cuda.device_count()):
+        message = f"{processes} processes are to train on a GPU each, and there are {count}"
+        raise BenchError(message, f"give --nproc-per-node {count}")
 
 
 def synchronize(device: torch.device) -> None:

@@ -37,21 +37,29 @@ class Finding:
     warning: str = ""
 
 
-def fingerprint(threads: int, device: Device = "cpu") -> Machine:
+def fingerprint(threads: int, device: Device = "cpu", processes: int = 1) -> Machine:
     """Return the fields that times depend on and that do not change from day to day.
 
     Args:
         threads: that a trainer computes with.
         device: that it trains on.
+        processes: that train together, each on a GPU of its own, or on its share of the threads.
     """
+    model = device if device == "cpu" else gpu_model()
     return Machine(
         cpu=cpu_model(),
         cores=usable_cores(),
         memory_gib=memory_bucket_gib(),
-        device=device if device == "cpu" else gpu_model(),
+        device=model if processes == 1 else f"{processes} x {model}",
         threads=threads,
         torch=version("torch"),
     )
+
+
+def count_processes(machine: Machine) -> int:
+    """Return how many processes trained together on a machine, by its fingerprint."""
+    count, times, _ = machine.device.partition(" x ")
+    return int(count) if times and count.isdigit() else 1
 
 
 def cpu_model() -> str:

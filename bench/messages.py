@@ -4,10 +4,9 @@ from typing import Annotated, TypeVar
 
 from pydantic import Field, ValidationError
 
-from bench.channel import ChannelError, Message
+from bench.channel import LONGEST_REASON, ChannelError, Message
 from bench.records import Count, Record
 
-LONGEST_REASON = 500
 Amount = Annotated[float, Field(ge=0, le=2**63)]
 Said = TypeVar("Said", bound=Record)
 

@@ -229,10 +229,11 @@ class Trial:
 
     def _check_cores(self, cpu_s: float, train_s: float) -> None:
         """Refuse a stretch that more threads have worked on than all are given."""
-        allowed_s = CORES_TOLERANCE * self.order.threads * train_s + CORES_GRACE_S
+        threads = max(self.order.threads, self.order.processes)
+        allowed_s = CORES_TOLERANCE * threads * train_s + CORES_GRACE_S
         if cpu_s > allowed_s:
             used = f"{cpu_s:.1f} s of processor time within {train_s:.1f} s"
-            reason = f"it took {used}, with {self.order.threads} threads allowed (RULES 14)"
+            reason = f"it took {used}, with {threads} threads allowed (RULES 14)"
             raise _TrainerFailed(Verdict("error", reason))
 
     def _check(self, message: Message, goal: int) -> Answer:

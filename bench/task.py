@@ -16,6 +16,7 @@ from bench.device import random_states, restore_random_states
 from bench.errors import BenchError
 from bench.parts.batch_norm import find_batch_norms
 from bench.parts.gradients import example_gradients
+from bench.ranks import Ranks
 from bench.seeds import derive_seed
 from bench.training_data import TrainingData
 from bench.workload import Batch, Workload
@@ -72,6 +73,7 @@ class Task:
         data: the training set.
         budget: what may be spent.
         seed: of the trial.
+        ranks: that share the work on a batch; None where this process does it alone.
 
     Attributes:
         parameters: the trainable parameters, in the model's order, each once.
@@ -85,7 +87,13 @@ class Task:
     """
 
     def __init__(
-        self, workload: Workload, model: nn.Module, data: TrainingData, budget: Budget, seed: int
+        self,
+        workload: Workload,
+        model: nn.Module,
+        data: TrainingData,
+        budget: Budget,
+        seed: int,
+        ranks: Ranks | None = None,
     ) -> None:
         self.model = model
         self.data = data
@@ -101,6 +109,7 @@ class Task:
         self.forward_examples = 0.0
         self.backward_examples = 0.0
         self._workload = workload
+        self._ranks = ranks
         self._repeated: list[Tensor] | None = None
 
     def forward(self, batch: Batch, weights: Mapping[str, Tensor] | None = None) -> Tensor:
@@ -111,14 +120,26 @@ class Task:
             weights: in place of the parameters of these names, for `torch.func`; the running
                 statistics of batch norm then stay as they are.
         """
+        self._begin(batch)
+        if weights is not None:
+            return self._run(_Reweighted(self.model, weights), batch)
+        if self._ranks:
+            return self._ranks.over(batch, self.model, self._run)
+        return self._run(self.model, batch)
+
+    def _begin(self, batch: Batch) -> None:
         work = len(batch) * self._workload.work_share
         self.forward_examples += work
         self.backward_examples += work if torch.is_grad_enabled() else 0
         if self._repeated is not None:
             restore_random_states(self._repeated, self.device)
-        model = self.model if weights is None else _Reweighted(self.model, weights)
+
+    def _run(self, model: nn.Module, batch: Batch) -> Tensor:
         with self._workload.precision(self.device):
             return self._workload.forward(model, batch)
+
+    def _run_to_losses(self, model: nn.Module, batch: Batch) -> Tensor:
+        return self.example_losses(self._run(model, batch), batch)
 
     def loss(self, batch: Batch, reduction: Reduction = "mean") -> Tensor:
         """Return the training loss at the model's present weights, as often as wanted.
@@ -130,7 +151,11 @@ class Task:
         Returns:
             () float32, or (B,) with reduction "none"; nats per example.
         """
-        losses = self.example_losses(self.forward(batch), batch)
+        self._begin(batch)
+        if self._ranks:  # losses are gathered: outputs may be large
+            losses = self._ranks.over(batch, self.model, self._run_to_losses)
+        else:
+            losses = self._run_to_losses(self.model, batch)
         if reduction == "none":
             return losses
         return losses.mean() if reduction == "mean" else losses.sum()

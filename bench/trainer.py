@@ -14,9 +14,6 @@ import os
 import platform
 import random
 import resource
-import signal
-import socket
-import sys
 import tempfile
 import traceback
 from collections.abc import Iterator
@@ -32,19 +29,19 @@ from torch import Tensor
 
 from bench import trainer_state
 from bench.budget import Budget
-from bench.channel import Channel, ChannelClosed, Message
-from bench.clock import SystemClock
+from bench.channel import Channel, Message
+from bench.clock import Clock, SystemClock
 from bench.config import Device
 from bench.data.split import load_split
 from bench.device import peak_device_mib
 from bench.errors import BenchError
 from bench.files import write_atomically
-from bench.limits import limit_trainer
 from bench.loading import import_packages, load_submission
-from bench.namespaces import leave_shared_world
 from bench.probe import warm_up
+from bench.ranks import Ranks, SharedClock
 from bench.sandbox import enter_sandbox
 from bench.seeds import derive_seed
+from bench.shared_channel import SharedChannel
 from bench.submission import EvalReport, Submission
 from bench.tables import Hparams
 from bench.task import Task
@@ -52,7 +49,6 @@ from bench.training_data import TrainingData
 from bench.weights import WeightBlock
 from bench.workload import Batch, load_workload
 
-PR_SET_PDEATHSIG = 1
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 KEPT_BYTES = 1 << 30
 COMPILER_CACHES = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "CUDA_CACHE_PATH")
@@ -73,6 +69,8 @@ class TrialOrder:
     threads: int
     log: Path
     device: Device = "cpu"
+    processes: int = 1
+    """That train together, each on a device of its own, or its share of the threads."""
     variant: str = ""
     """Of the workload; empty is the workload itself."""
     checkpoints: Path | None = None
@@ -111,57 +109,10 @@ def keep_memory() -> None:
             ctypes.CDLL(None).mallopt(parameter, KEPT_BYTES)
 
 
-def main(order: TrialOrder, end: socket.socket, share_weights: Any) -> None:  # noqa: ANN401
-    """Serve one trial; the entry of the trainer's process.
-
-    Args:
-        order: what to train, and how.
-        end: this side of the channel to the referee.
-        share_weights: returns the file descriptor of the weight block.
-    """
-    os.setsid()
-    leave_shared_world()
-    _die_with_parent()
-    _redirect_output(order.log)
-    if order.device == "cpu":  # CUDA reserves more address space than there is memory
-        limit_trainer()
-    channel = Channel(end.fileno())
-    try:
-        Trainer(order, channel, share_weights()).serve()
-    except ChannelClosed:
-        pass  # the referee has ended the trial
-    except Exception as error:  # noqa: BLE001 - whatever a submission raises costs its trial only
-        _log_traceback()
-        channel.send({"kind": "failed"} | _describe(error))
-
-
-def _log_traceback() -> None:
-    with suppress(OSError):  # the log is full, or its disk
+def log_traceback() -> None:
+    """Print the exception that is being handled, if the log has room."""
+    with suppress(OSError):
         traceback.print_exc()
-
-
-def _die_with_parent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _redirect_output(log: Path) -> None:
-    target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-        os.dup2(target, stream.fileno())
-    os.close(target)
-
-
-def _describe(error: Exception) -> Message:
-    out_of_memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-    )
-    if isinstance(error, BenchError):
-        return {"status": "error", "reason": error.message[:500], "hint": error.hint[:500]}
-    lines = str(error).splitlines() or [""]
-    reason = f"{type(error).__name__}: {lines[0]}"[:500]
-    return {"status": "oom" if out_of_memory else "error", "reason": reason}
 
 
 class Trainer:
@@ -171,14 +122,23 @@ class Trainer:
         order: what to train, and how.
         channel: to the referee.
         weights_fd: file descriptor of the weight block.
+        ranks: that serve it together; None where this process does it alone.
     """
 
-    def __init__(self, order: TrialOrder, channel: Channel, weights_fd: int) -> None:
-        set_up_torch(order.threads, order.device)
+    def __init__(
+        self,
+        order: TrialOrder,
+        channel: Channel | SharedChannel,
+        weights_fd: int,
+        ranks: Ranks | None = None,
+    ) -> None:
+        self.ranks = ranks
+        set_up_torch(max(1, order.threads // order.processes), order.device)
         self.order = order
         self.device = torch.device(order.device)
         self.channel = channel
-        self.clock = SystemClock()
+        clock = SystemClock()
+        self.clock: Clock = SharedClock(ranks, clock) if ranks else clock
         self.workload = load_workload(order.workload_folder, order.scale, order.variant)
         split = load_split(self.workload.scale.data, "train", self.device)
         enter_sandbox(
@@ -195,11 +155,13 @@ class Trainer:
         model = self.workload.build_model()
         self.block = WeightBlock(model, weights_fd)
         model.to(self.device)
+        if ranks:
+            ranks.share_batch_norm(model)
         if self.workload.scale.compile and order.device != "cpu":
             model.compile()
         budget = Budget(order.budget_examples, order.budget_s, self.clock)
         data = TrainingData(self.workload, split, order.seed)
-        self.task = Task(self.workload, model, data, budget, order.seed)
+        self.task = Task(self.workload, model, data, budget, order.seed, ranks)
         self._seed_everything("training")
         self.submission: Submission | None = None
         self.steps = 0
@@ -231,7 +193,8 @@ class Trainer:
             submission.on_eval(EvalReport(**message["report"]))
         losses = self._train_until(submission, message["examples"])
         with submission.eval_weights():
-            self.block.put(self.task.model)
+            if self._leads:
+                self.block.put(self.task.model)
         return {
             "step": self.steps,
             "examples": self.task.data.delivered,
@@ -242,6 +205,10 @@ class Trainer:
             "train_loss": _mean(losses),
         }
 
+    @property
+    def _leads(self) -> bool:
+        return self.ranks is None or self.ranks.rank == 0
+
     def _build(self) -> Submission:
         order = self.order
         self.submission = load_submission(order.submission_folder, self.task, order.hparams)
@@ -251,11 +218,13 @@ class Trainer:
     def _save(self, path: Path) -> Message:
         """Write the state between two steps; a submission that has none to give goes without."""
         assert self.submission is not None
+        if not self._leads:
+            return {}
         try:
             state = trainer_state.capture(self.task, self.submission, self.steps)
             write_atomically(path, state)
         except Exception:  # noqa: BLE001 - it costs the trial its checkpoints, nothing else
-            _log_traceback()
+            log_traceback()
             return {"sha256": ""}
         return {"sha256": hashlib.sha256(state).hexdigest()}
 

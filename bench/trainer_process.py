@@ -20,7 +20,8 @@ from bench.limits import (
     signal_all,
 )
 from bench.records import Status
-from bench.trainer import TrialOrder, main
+from bench.trainer import TrialOrder
+from bench.trainer_main import main
 from bench.weights import WeightBlock
 
 END_LIMIT_S = 5.0
@@ -29,7 +30,7 @@ END_LIMIT_S = 5.0
 def fork_server() -> ForkServerContext:
     """Return the context whose server has imported all that a trainer needs, but run nothing."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["bench.cli", "bench.trainer"])
+    context.set_forkserver_preload(["bench.cli", "bench.trainer_main"])
     return context
 
 

@@ -71,11 +71,11 @@ def test_the_user_stays_who_it_is(run):
 
 def test_a_process_inside_still_ends_with_its_parent(run):
     code = (
-        "import os, signal, sys, time; from bench.trainer import _die_with_parent\n"
+        "import os, signal, sys, time; from bench.trainer_main import die_with_parent\n"
         "reading, writing = os.pipe(); mother = os.fork()\n"
         "if not mother:\n"
         "    if not os.fork():\n"
-        f"        {LEAVE}_die_with_parent(); os.write(writing, b'x'); time.sleep(60)\n"
+        f"        {LEAVE}die_with_parent(); os.write(writing, b'x'); time.sleep(60)\n"
         "        os.write(writing, b'y')\n"
         "    time.sleep(60)\n"
         "os.close(writing); os.read(reading, 1); os.kill(mother, signal.SIGKILL)\n"

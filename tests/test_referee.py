@@ -43,7 +43,7 @@ def judge():
 
 @pytest.fixture
 def run_trial(judge, tmp_path):
-    def run(code: str, budget_s: float = 60.0, target: float = 0.0, **how):
+    def run(code: str, budget_s: float = 60.0, target: float = 0.0, processes: int = 1, **how):
         folder = tmp_path / "mine"
         folder.mkdir(exist_ok=True)
         (folder / "submission.toml").write_text('name = "mine"\ntitle = "m"\nsource = "test"\n')
@@ -61,7 +61,7 @@ def run_trial(judge, tmp_path):
             workload_folder=find_folder("workloads", "gpt"), submission_folder=folder,
             scale="smoke", hparams={}, seed=5, budget_s=budget_s,
             budget_examples=scale.budget_steps * scale.batch_size, threads=1,
-            log=tmp_path / "trainer.log", scratch=tmp_path / "scratch",
+            log=tmp_path / "trainer.log", scratch=tmp_path / "scratch", processes=processes,
         )  # fmt: skip
         order.scratch.mkdir(exist_ok=True)
         events: list[Evaluation] = []

@@ -43,6 +43,9 @@ def run(
     ] = None,
     seed: Annotated[int, typer.Option(help="Every random stream derives from it.")] = 0,
     device: Annotated[str, typer.Option(help="auto: the edition's; cpu, or cuda.")] = "auto",
+    nproc_per_node: Annotated[
+        int, typer.Option(help="Processes that train one model together, a GPU each.")
+    ] = 1,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the records.", show_default="in results/runs")
     ] = None,
@@ -76,6 +79,7 @@ def run(
         only=only or [],
         seed=seed,
         device=choose_device(device),
+        processes=nproc_per_node,
         paths=path or [],
         argv=["bench", *sys.argv[1:]],
     )
@@ -119,7 +123,7 @@ def make_run(plan: "Plan", out: Path) -> tuple["RunFolder", list["TrialRecord"]]
     from bench.run_folder import RunFolder
     from bench.seal import seal
 
-    check_device(plan.device)
+    check_device(plan.device, plan.request.processes)
     folder = RunFolder(out)
     known = folder.read().submissions if folder.exists() else {}
     rehearse(plan, [name for name in plan.submissions if name not in known])
@@ -138,7 +142,7 @@ def _warn(plan: "Plan") -> None:
     from bench.protections import protections
 
     edition = plan.request.edition
-    machine = fingerprint(edition.threads, plan.device)
+    machine = fingerprint(edition.threads, plan.device, plan.request.processes)
     if edition.gpu and machine.device != edition.gpu:
         said = f"{edition.name} was calibrated on {edition.gpu}, this is {machine.device}"
         typer.echo(f"warning: {said}: seconds do not compare, reference steps do")

@@ -100,6 +100,7 @@ class LocalRun:
             budget_examples=rules.budget_steps * judge.workload.scale.batch_size,
             threads=self.record.machine.threads,
             device=self.plan.device,
+            processes=self.plan.request.processes,
             log=home / "trainer.log",
             checkpoints=checkpoints.folder,
             resume=checkpoints.state_file(standing.last.index) if standing else None,

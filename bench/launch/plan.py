@@ -35,6 +35,7 @@ class Request:
         target: of all workloads, instead of their own; likewise.
         seed: of the run, from which every other derives.
         device: to train on; None takes the edition's.
+        processes: that train one model together.
         paths: more places of plug-ins.
         argv: the command line, for the record.
     """
@@ -52,6 +53,7 @@ class Request:
     target: float | None = None
     seed: int = 0
     device: Device | None = None
+    processes: int = 1
     paths: list[Path] = field(default_factory=list)
     argv: list[str] = field(default_factory=list)
 

@@ -60,7 +60,7 @@ def draw_up(plan: Plan) -> RunRecord:
         rules=request.rules,
         seed=request.seed,
         studies=plan.studies,
-        machine=fingerprint(request.edition.threads, plan.device),
+        machine=fingerprint(request.edition.threads, plan.device, request.processes),
         versions=find_versions(needed),
         commit=find_commit(),
         argv=request.argv,
@@ -150,7 +150,7 @@ def _check_same(record: RunRecord, plan: Plan, where: Path) -> None:
         "edition": edition_name(request.edition, plan.workloads),
         "rules": request.rules,
         "seed": request.seed,
-        "machine": fingerprint(request.edition.threads, plan.device),
+        "machine": fingerprint(request.edition.threads, plan.device, request.processes),
     }
     for name, value in now.items():
         if getattr(record, name) != value:

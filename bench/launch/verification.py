@@ -13,7 +13,7 @@ from bench.errors import BenchError
 from bench.folders import copy_source, find_folder, folder_sha256
 from bench.launch.local import LocalRun
 from bench.launch.plan import Plan, Request
-from bench.machine import fingerprint
+from bench.machine import count_processes, fingerprint
 from bench.manifests import choose_scale, read_workload
 from bench.records import Evaluation, PlannedTrial, RunRecord, TrialRecord, WorkloadRecord
 from bench.referee import Watcher
@@ -48,7 +48,7 @@ def repeat(
     with again.lock():
         again.create(record.model_copy(update={"plan": planned}))
         made = LocalRun(plan, record, again, watcher).make(planned)
-    machine = fingerprint(record.machine.threads, plan.device)
+    machine = fingerprint(record.machine.threads, plan.device, plan.request.processes)
     exact = machine == record.machine and plan.device == "cpu"
     found = []
     for trial, new in zip(trials, made, strict=True):
@@ -132,7 +132,8 @@ def draw_plan(
         edition=load_edition(record.scale),
         rules=record.rules,
         seed=record.seed,
-        device="cpu" if record.machine.device == "cpu" else "cuda",
+        device="cpu" if record.machine.device.endswith("cpu") else "cuda",
+        processes=count_processes(record.machine),
     )
     return Plan(request, workloads, frozenset(), submissions, record.studies, 1)
 

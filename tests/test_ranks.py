@@ -1,0 +1,282 @@
+"""Several processes that train one model compute what one would, up to rounding; by gloo, here."""
+
+import json
+import os
+import socket
+from collections.abc import Callable
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+from test_referee import PLAIN, judge, run_trial
+from test_run import submission
+from tiny import FakeClock, make_split, make_task, make_workload
+from torch import Tensor
+from torch import multiprocessing as mp
+
+from bench.budget import Budget
+from bench.data import prepare
+from bench.data.split import load_split
+from bench.device import check_device
+from bench.errors import BenchError
+from bench.folders import find_folder
+from bench.machine import count_processes, fingerprint
+from bench.ranks import Ranks, SharedClock
+from bench.run_folder import RunFolder
+from bench.task import Task
+from bench.training_data import TrainingData
+from bench.workload import Batch, Workload, load_workload
+
+__all__ = ["judge", "run_trial", "submission"]
+CLOSE = {"rtol": 1e-4, "atol": 1e-6}
+CURVE_TOLERANCE = {"gpt": 2e-3, "bert": 2e-3, "cifar_resnet": 0.03}
+"""Relative, of losses over a smoke trial in float32: rounding differs with the order of sums, and
+grows, most with batch norm over 16 pictures. In float64 nothing of it is left, see below."""
+
+
+# What each rank computes. Functions of a task, at the top of the file so that processes find them.
+
+
+def one_step(task: Task) -> list[Tensor]:
+    loss = task.loss(task.data.batch(torch.arange(16)))
+    loss.backward()
+    return [loss.detach(), *(p.tensor.grad for p in task.parameters), *_statistics(task)]
+
+
+def uneven_batch(task: Task) -> list[Tensor]:
+    losses = task.loss(task.data.batch(torch.arange(7)), "none")
+    (losses * torch.arange(7)).sum().backward()
+    return [losses.detach(), *(p.tensor.grad for p in task.parameters), *_statistics(task)]
+
+
+def fewer_than_ranks(task: Task) -> list[Tensor]:
+    task.model.eval()
+    loss = task.loss(task.data.batch(torch.arange(1)))
+    loss.backward()
+    return [loss.detach(), *(p.tensor.grad for p in task.parameters)]
+
+
+def outputs(task: Task) -> list[Tensor]:
+    batch = task.data.batch(torch.arange(9))
+    output = task.forward(batch)
+    task.example_losses(output, batch).mean().backward()
+    return [output.detach(), *(p.tensor.grad for p in task.parameters)]
+
+
+def two_losses_one_gradient(task: Task) -> list[Tensor]:
+    first = task.loss(task.data.batch(torch.arange(8)))
+    second = task.loss(task.data.batch(torch.arange(8, 16)), "sum")
+    return list(torch.autograd.grad(first * second, [p.tensor for p in task.parameters]))
+
+
+def hessian_product(task: Task) -> list[Tensor]:
+    weights = [p.tensor for p in task.parameters]
+    loss = task.loss(task.data.batch(torch.arange(16)))
+    slopes = torch.autograd.grad(loss, weights, create_graph=True)
+    along = sum((slope * slope.detach()).sum() for slope in slopes)
+    return list(torch.autograd.grad(along, weights, allow_unused=True, materialize_grads=True))
+
+
+def gradients_of_examples(task: Task) -> list[Tensor]:
+    return list(task.example_gradients(task.data.batch(torch.arange(5))).values())
+
+
+def without_gradients(task: Task) -> list[Tensor]:
+    task.data.hold_out(10)
+    return [torch.tensor(task.held_out_loss())]
+
+
+ALIKE = [
+    one_step, uneven_batch, fewer_than_ranks, outputs, two_losses_one_gradient, hessian_product,
+    gradients_of_examples, without_gradients,
+]  # fmt: skip
+
+
+def generators_after_dropout(task: Task) -> list[Tensor]:
+    from bench.knobs import BranchDrop
+
+    task.model.hidden = torch.nn.Sequential(task.model.hidden, BranchDrop())
+    task.model.hidden[1].dropout = 0.5
+    torch.manual_seed(3)
+    task.loss(task.data.batch(torch.arange(16)))
+    return [torch.rand(4)]
+
+
+def clock_readings(task: Task) -> list[Tensor]:
+    return [torch.tensor([task.budget.seconds_left(), task.budget.fraction()])]
+
+
+def _statistics(task: Task) -> list[Tensor]:
+    return [task.model.norm.running_mean, task.model.norm.running_var]
+
+
+def _as_rank(rank: int, count: int, port: int, work: Callable, answers: object) -> None:
+    os.environ |= {
+        "RANK": str(rank), "WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port), "LOCAL_RANK": str(rank),
+    }  # fmt: skip
+    torch.set_num_threads(1)
+    ranks = Ranks.join("cpu")
+    alone = make_task()
+    clock = FakeClock()
+    clock.time_s += 1000.0 * rank
+    workload = make_workload()
+    ranks.share_batch_norm(alone.model)
+    budget = Budget(320, 20.0, SharedClock(ranks, clock))
+    clock.time_s += 5.0 + rank
+    data = TrainingData(workload, make_split(), 0)
+    task = Task(workload, alone.model, data, budget, 0, ranks)
+    answers.put((rank, [tensor.detach().numpy() for tensor in work(task)]))
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
+
+
+def over_ranks(work: Callable, count: int) -> list[list[Tensor]]:
+    """Return what each rank has computed, rank 0 first."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    context = mp.get_context("spawn")
+    answers = context.Queue()
+    started = mp.start_processes(
+        _as_rank, (count, port, work, answers), nprocs=count, join=False, start_method="spawn"
+    )
+    found = dict(answers.get(timeout=120) for _ in range(count))
+    while not started.join(timeout=60):
+        pass
+    return [[torch.from_numpy(array) for array in found[rank]] for rank in range(count)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("work", ALIKE, ids=lambda work: work.__name__)
+def test_ranks_compute_what_one_process_does(work, count):
+    expected = work(make_task())
+    for found in over_ranks(work, count):
+        for mine, other in zip(expected, found, strict=True):
+            torch.testing.assert_close(other, mine.detach(), check_dtype=False, **CLOSE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("work", [generators_after_dropout, clock_readings])
+def test_what_is_random_or_of_the_clock_stays_alike(work):
+    (first,), (second,) = over_ranks(work, 2)
+    assert torch.equal(first, second)
+
+
+def loss_curve(workload: Workload, ranks: Ranks | None) -> list[float]:
+    """Return the losses of steps in float64, from a seed."""
+    torch.manual_seed(0)
+    model = workload.build_model().double().train()
+    for name, buffer in model.named_buffers():
+        if buffer.is_complex():
+            model.get_submodule(name.rpartition(".")[0]).register_buffer(
+                name.rpartition(".")[2], buffer.to(torch.complex128), persistent=False
+            )
+    if ranks:
+        ranks.share_batch_norm(model)
+    data = TrainingData(workload, load_split(workload.scale.data, "train"), 0)
+    task = Task(workload, model, data, Budget(100, 10.0, FakeClock()), 0, ranks)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True)
+    losses = []
+    for batch in islice(data.loader(13), 15):
+        inputs = [t.double() if t.is_floating_point() else t for t in batch.inputs]
+        loss = task.loss(Batch(batch.ids, tuple(inputs), batch.targets))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+def curve_of(name: str, task: Task) -> list[Tensor]:
+    workload = load_workload(find_folder("workloads", name), "smoke")
+    return [torch.tensor(loss_curve(workload, task._ranks), dtype=torch.float64)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["gpt", "bert", "cifar_resnet"])
+def test_in_float64_the_curves_are_one(name):
+    workload = load_workload(find_folder("workloads", name), "smoke")
+    prepare(workload.scale.data)
+    expected = torch.tensor(loss_curve(workload, None), dtype=torch.float64)
+    assert expected[-1] < expected[0]
+    for (found,) in over_ranks(partial(curve_of, name), 2):
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=0.0)
+
+
+# Whole trials.
+
+
+def run_with(bench, count: int, workload: str, submission: str) -> list[tuple]:
+    out = f"{workload}-{submission}-{count}"
+    asked = ["--scale", "smoke", "-w", workload, "-s", submission, "--out", out]
+    assert bench("run", *asked, "--nproc-per-node", str(count)) == 0
+    folder = RunFolder(Path(out))
+    [record] = folder.finished().values()
+    return folder.read().machine, record, folder.read_events(record)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("workload", "submission"),
+    [("gpt", "adamw"), ("bert", "muon"), ("cifar_resnet", "sgd_nesterov"), ("gpt", "sam")],
+)
+def test_two_processes_train_as_one(bench, workload, submission):
+    _, _, alone = run_with(bench, 1, workload, submission)
+    machine, record, together = run_with(bench, 2, workload, submission)
+    assert machine.device == "2 x cpu"
+    assert record.status in ("reached", "budget")
+    pairs = [(a, b) for a, b in zip(alone, together, strict=False) if a.examples == b.examples]
+    assert pairs
+    for a, b in pairs:
+        assert (a.step, a.tokens) == (b.step, b.tokens)
+        assert a.train_loss == pytest.approx(b.train_loss, rel=CURVE_TOLERANCE[workload])
+        assert a.validation == pytest.approx(b.validation, rel=0.3)  # of a few hundred examples
+
+
+def test_a_rank_that_dies_ends_the_trial_and_is_named(run_trial):
+    code = PLAIN.replace(
+        "self.optimizer.step()",
+        "import os, signal\n        if os.environ['RANK'] == '1': os.kill(os.getpid(), "
+        "signal.SIGKILL)\n        self.optimizer.step()",
+    )
+    record, events = run_trial(code, processes=2)
+    assert (record.status, events) == ("error", [])
+    assert record.reason == "rank 1 of 2: it was ended by SIGKILL"
+
+
+def test_one_rank_that_fails_says_why(run_trial):
+    code = PLAIN.replace(
+        "self.optimizer.step()",
+        "import os\n        if os.environ['RANK'] == '1': raise RuntimeError('only here')\n"
+        "        self.optimizer.step()",
+    )
+    record, _ = run_trial(code, processes=2)
+    assert (record.status, record.reason) == ("error", "rank 1 of 2: RuntimeError: only here")
+
+
+def test_ranks_that_all_fail_say_it_once(run_trial):
+    record, _ = run_trial(
+        PLAIN.replace("self.optimizer.step()", "raise RuntimeError('boom')"), processes=2
+    )
+    assert (record.status, record.reason) == ("error", "RuntimeError: boom")
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    check_device("cuda", 1)
+    with pytest.raises(BenchError, match="2 processes are to train on a GPU each, and there are 1"):
+        check_device("cuda", 2)
+    with pytest.raises(BenchError, match="trains nothing"):
+        check_device("cpu", 0)
+
+
+def test_a_fingerprint_says_how_many_trained():
+    assert fingerprint(2).device == "cpu"
+    machine = fingerprint(2, processes=3)
+    assert (machine.device, count_processes(machine)) == ("3 x cpu", 3)
+    assert count_processes(fingerprint(2)) == 1
+    assert json.loads(machine.model_dump_json())["device"] == "3 x cpu"
