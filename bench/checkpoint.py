@@ -83,6 +83,11 @@ class Checkpoints:
                     return standing
         return None
 
+    def read(self, index: int) -> dict[str, bytes]:
+        """Return the files of one state by name."""
+        files = (self._standing_file(index), self.state_file(index))
+        return {path.name: path.read_bytes() for path in files}
+
     def drop_newest(self) -> None:
         """Forget the last state: nothing can go on from it."""
         for index in self._indices()[-1:]:

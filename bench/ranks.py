@@ -121,7 +121,7 @@ class Ranks:
     def share_batch_norm(self, model: nn.Module) -> None:
         """Let every batch norm of a model normalise by the whole batch."""
         for norm in find_batch_norms(model):
-            norm.forward = _WholeBatchNorm(norm, self)  # type: ignore[method-assign]
+            norm.forward = _WholeBatchNorm(norm, self)  # type: ignore[method-assign, assignment]
 
     @property
     def rows(self) -> tuple[int, int] | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from bench.launch.executor import Choice, Executor
     from bench.launch.plan import Plan
     from bench.records import RunRecord, TrialRecord
     from bench.run_folder import RunFolder
@@ -46,6 +47,14 @@ def run(
     nproc_per_node: Annotated[
         int, typer.Option(help="Processes that train one model together, a GPU each.")
     ] = 1,
+    executor: Annotated[str, typer.Option(help="local, ray or submitit.")] = "local",
+    ray_address: Annotated[
+        str | None, typer.Option(help="Of a cluster's head.", show_default="one started here")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Most jobs at one time, by submitit.")] = 1,
+    job_option: Annotated[
+        list[str] | None, typer.Option(help="Of submitit: slurm_partition=gpu.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the records.", show_default="in results/runs")
     ] = None,
@@ -61,8 +70,11 @@ def run(
     [bold]bench run -w gpt -s all --out results/runs/gpt[/bold]
 
     [bold]bench run -s mine -s nadamw --rules external --held-out 1[/bold]
+
+    [bold]bench run --scale base --executor ray --ray-address 10.0.0.1:6379[/bold]  (docs/scale.md)
     """
     from bench.editions import load_edition
+    from bench.launch.executor import Choice
     from bench.launch.plan import Request, choose_device, resolve
     from bench.records import FAILED
     from bench.report.inventory import RUNS
@@ -87,10 +99,20 @@ def run(
     if dry_run:
         _print_plan(plan)
         return
-    folder, made = make_run(plan, out or RUNS / plan.run_name)
+    choice = Choice(executor, ray_address, jobs, dict(_split(pair) for pair in job_option or []))
+    folder, made = make_run(plan, out or RUNS / plan.run_name, choice)
     _show(folder)
     if any(trial.status in FAILED for trial in made):
         raise typer.Exit(1)
+
+
+def _split(pair: str) -> tuple[str, str]:
+    from bench.errors import BenchError
+
+    name, sign, value = pair.partition("=")
+    if not sign:
+        raise BenchError(f"--job-option {pair} has no value", "write NAME=VALUE")
+    return name, value
 
 
 def _print_plan(plan: "Plan") -> None:
@@ -107,30 +129,38 @@ def _show_value(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def make_run(plan: "Plan", out: Path) -> tuple["RunFolder", list["TrialRecord"]]:
+def make_run(
+    plan: "Plan", out: Path, choice: "Choice | None" = None
+) -> tuple["RunFolder", list["TrialRecord"]]:
     """Make the trials of a plan that are not finished, showing how they go.
 
     Args:
         plan: what is asked for.
         out: folder of the records.
+        choice: where they are made; None is here.
 
     Returns:
         The folder, and the records of the trials made now.
     """
     from bench.device import check_device
+    from bench.launch.executor import Choice, open_executor
     from bench.launch.rehearsal import rehearse
     from bench.launch.run_record import open_run
     from bench.run_folder import RunFolder
     from bench.seal import seal
 
-    check_device(plan.device, plan.request.processes)
+    choice = choice or Choice()
+    if choice.name == "local":
+        check_device(plan.device, plan.request.processes)
     folder = RunFolder(out)
     known = folder.read().submissions if folder.exists() else {}
     rehearse(plan, [name for name in plan.submissions if name not in known])
     with folder.lock():
         typer.echo(f"records: {out}")
         try:
-            return folder, _make_trials(plan, open_run(folder, plan), folder)
+            with open_executor(choice, plan, out, typer.echo) as executor:
+                record = open_run(folder, plan, executor)
+                return folder, _make_trials(plan, record, folder, executor)
         finally:
             if folder.exists():
                 seal(out)
@@ -151,8 +181,10 @@ def _warn(plan: "Plan") -> None:
             typer.echo(f"warning: {finding.name} {finding.value}: {finding.warning}")
 
 
-def _make_trials(plan: "Plan", record: "RunRecord", folder: "RunFolder") -> list["TrialRecord"]:
-    from bench.launch.local import LocalRun
+def _make_trials(
+    plan: "Plan", record: "RunRecord", folder: "RunFolder", executor: "Executor"
+) -> list["TrialRecord"]:
+    from bench.launch.inbox import Inbox
     from bench.report.progress import Progress
 
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -163,7 +195,7 @@ def _make_trials(plan: "Plan", record: "RunRecord", folder: "RunFolder") -> list
     if todo:
         _warn(plan)
     with Progress(record, todo, skipped=len(trials) - len(todo)) as progress:
-        return LocalRun(plan, record, folder, progress).make(todo)
+        return executor.make(todo, Inbox(plan, record, folder, progress))
 
 
 def _show(folder: "RunFolder") -> None:

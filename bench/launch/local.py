@@ -1,10 +1,11 @@
 """Makes trials on this machine, one after the other: never two timed trials on the same cores."""
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.checkpoint import Checkpoints
+from bench.checkpoint import Checkpoints, Standing
 from bench.files import keep_tail
 from bench.folders import copy_source
 from bench.judge import Judge
@@ -18,8 +19,33 @@ from bench.workload import load_workload
 
 LOG_BYTES = 8 * 2**20
 """Of what a submission prints, the last; more stays only until the next evaluation."""
+LOG_FILE = "trainer.log"
 CHECKPOINTS = "checkpoints"
 """Folder of a trial's states, beside its records, while it goes on."""
+
+
+def open_trial(
+    folder: RunFolder, planned: PlannedTrial, source: Path, states: Checkpoints
+) -> Standing | None:
+    """Make a trial's folder ready to go on from its last state, or to begin.
+
+    Args:
+        folder: of the run.
+        planned: the trial.
+        source: folder of its submission.
+        states: of the trial.
+
+    Returns:
+        Where it goes on from; None where it begins.
+    """
+    key = planned.key()
+    standing = states.newest({event.index for event in folder.read_events(key)})
+    if standing:
+        folder.keep_events(key, standing.last.index)
+    else:
+        copy_source(source, folder.begin_trial(key) / "source")
+    states.folder.mkdir(exist_ok=True)
+    return standing
 
 
 @dataclass
@@ -31,12 +57,14 @@ class LocalRun:
         record: of the run, with its budgets.
         folder: that the records go to; locked by the caller.
         watcher: is told of what happens.
+        keep: makes the keeper of a trial's states, of the folder that they go to.
     """
 
     plan: Plan
     record: RunRecord
     folder: RunFolder
     watcher: Watcher
+    keep: Callable[[Path], Checkpoints] = Checkpoints
     _judges: dict[str, Judge] = field(default_factory=dict)
 
     def make(self, trials: list[PlannedTrial]) -> list[TrialRecord]:
@@ -74,19 +102,13 @@ class LocalRun:
         return record
 
     def _checkpoints(self, planned: PlannedTrial) -> Checkpoints:
-        return Checkpoints(self.folder.path / planned.key().path() / CHECKPOINTS)
+        return self.keep(self.folder.path / planned.key().path() / CHECKPOINTS)
 
     def _go_on(self, planned: PlannedTrial, scratch: Path) -> tuple[Trial, TrialRecord]:
         key, checkpoints = planned.key(), self._checkpoints(planned)
         source = self.plan.submissions[planned.submission]
-        known = {event.index for event in self.folder.read_events(key)}
-        standing = checkpoints.newest(known)
-        if standing:
-            home = self.folder.keep_events(key, standing.last.index)
-        else:
-            home = self.folder.begin_trial(key)
-            copy_source(source, home / "source")
-        checkpoints.folder.mkdir(exist_ok=True)
+        standing = open_trial(self.folder, planned, source, checkpoints)
+        home = self.folder.path / key.path()
         judge = self._judge(planned.workload)
         rules = self.record.workloads[planned.workload]
         order = TrialOrder(
@@ -101,7 +123,7 @@ class LocalRun:
             threads=self.record.machine.threads,
             device=self.plan.device,
             processes=self.plan.request.processes,
-            log=home / "trainer.log",
+            log=home / LOG_FILE,
             checkpoints=checkpoints.folder,
             resume=checkpoints.state_file(standing.last.index) if standing else None,
             scratch=scratch,

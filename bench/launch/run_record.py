@@ -1,7 +1,9 @@
 """The record of a run: drawn up when it begins, extended when more is asked of it."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from pydantic import BaseModel
@@ -17,7 +19,7 @@ from bench.machine import fingerprint
 from bench.manifests import choose_scale, read_submission, read_workload
 from bench.memory import check_memory
 from bench.probe import ReferenceProbe
-from bench.records import RunRecord, SubmissionRecord, WorkloadRecord
+from bench.records import Machine, RunRecord, SubmissionRecord, WorkloadRecord
 from bench.run_folder import RunFolder
 from bench.tables import base_of, variant_of
 from bench.trainer import set_up_torch
@@ -27,23 +29,34 @@ PROBED_STEPS = 12
 """That a budget's seconds are taken from."""
 
 
-def open_run(folder: RunFolder, plan: Plan) -> RunRecord:
+class Surveyor(Protocol):
+    """Knows the machine that trials are made on."""
+
+    def machine(self) -> Machine:
+        """Return its fingerprint."""
+
+    def draw_up(self, plan: Plan) -> RunRecord:
+        """Return the record of a new run, probed there."""
+
+
+def open_run(folder: RunFolder, plan: Plan, surveyor: Surveyor) -> RunRecord:
     """Return the record of the run in a folder: a new one, or the old one with what is added.
 
     Args:
         folder: locked by the caller.
         plan: what is asked for now.
+        surveyor: of the machine that it is made on.
 
     Raises:
         BenchError: if the folder's run differs in anything that numbers depend on, or the machine
             lacks what a workload needs.
     """
     if not folder.exists():
-        record = draw_up(plan)
+        record = surveyor.draw_up(plan)
         folder.create(record)
         return record
     old = folder.read()
-    record = extend(old, plan, folder.path)
+    record = extend(old, plan, folder.path, surveyor)
     if record != old:
         folder.extend(record)
     return record
@@ -116,22 +129,23 @@ def _record_submission(folder: Path) -> SubmissionRecord:
     )
 
 
-def extend(record: RunRecord, plan: Plan, where: Path) -> RunRecord:
+def extend(record: RunRecord, plan: Plan, where: Path, surveyor: Surveyor) -> RunRecord:
     """Return a run's record with what a plan adds to it; budgets stay as they were probed.
 
     Args:
         record: of the run as it is.
         plan: what is asked for now.
         where: the run's folder, for the error.
+        surveyor: of the machine that it is made on.
 
     Raises:
         BenchError: if the two differ in anything that numbers depend on; says in what.
     """
-    _check_same(record, plan, where)
-    workloads = {
-        name: record.workloads.get(name) or _record_workload(name, folder, plan)
-        for name, folder in plan.workloads.items()
-    }
+    _check_same(record, plan, where, surveyor.machine())
+    new = {n: folder for n, folder in plan.workloads.items() if n not in record.workloads}
+    every = replace(plan.request, only=[])
+    added = replace(plan, request=every, workloads=new)
+    workloads = surveyor.draw_up(added).workloads if new else {}
     submissions = {name: _record_submission(f) for name, f in plan.submissions.items()}
     known = {trial.key() for trial in record.plan}
     return record.model_copy(
@@ -144,13 +158,13 @@ def extend(record: RunRecord, plan: Plan, where: Path) -> RunRecord:
     )
 
 
-def _check_same(record: RunRecord, plan: Plan, where: Path) -> None:
+def _check_same(record: RunRecord, plan: Plan, where: Path, machine: Machine) -> None:
     request = plan.request
     now = {
         "edition": edition_name(request.edition, plan.workloads),
         "rules": request.rules,
         "seed": request.seed,
-        "machine": fingerprint(request.edition.threads, plan.device, request.processes),
+        "machine": machine,
     }
     for name, value in now.items():
         if getattr(record, name) != value:

@@ -1,0 +1,111 @@
+"""Who makes the trials of a run: this machine, or others."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Protocol
+
+from bench.errors import BenchError, nearest
+from bench.launch.inbox import Inbox
+from bench.launch.local import LocalRun
+from bench.launch.plan import Plan
+from bench.launch.run_record import draw_up
+from bench.machine import fingerprint
+from bench.records import Machine, PlannedTrial, RunRecord, TrialRecord
+
+NEEDS = {"local": "", "ray": "ray", "submitit": "submitit"}
+"""Packages, by executor; each is an extra of the same name."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Where trials are to be made.
+
+    Attributes:
+        name: of the executor.
+        ray_address: of a cluster's head; None starts one here.
+        jobs: most jobs at one time.
+        job_options: for a queue of jobs.
+    """
+
+    name: str = "local"
+    ray_address: str | None = None
+    jobs: int = 1
+    job_options: dict[str, str] = field(default_factory=dict)
+
+
+class Executor(Protocol):
+    """Makes trials; see `open_executor`."""
+
+    def machine(self) -> Machine:
+        """Return the fingerprint of the machine, or of one of them."""
+
+    def draw_up(self, plan: Plan) -> RunRecord:
+        """Return the record of a new run, whose budgets are probed there."""
+
+    def make(self, trials: list[PlannedTrial], inbox: Inbox) -> list[TrialRecord]:
+        """Make trials and put them on record."""
+
+
+@contextmanager
+def open_executor(
+    choice: Choice, plan: Plan, folder: Path, say: Callable[[str], None]
+) -> Iterator[Executor]:
+    """Return what makes trials, connected and ready.
+
+    Args:
+        choice: which, and how.
+        plan: of the run.
+        folder: of the run's records.
+        say: tells people what they should know.
+
+    Raises:
+        BenchError: for an unknown name, a missing package, or a cluster that does not answer.
+    """
+    if choice.name not in NEEDS:
+        raise BenchError(f"unknown executor '{choice.name}'", nearest(choice.name, NEEDS))
+    package = NEEDS[choice.name]
+    if package and find_spec(package) is None:
+        message = f"--executor {choice.name} needs the package '{package}'"
+        raise BenchError(message, f"pip install 'bench[{choice.name}]'")
+    if choice.name == "ray":
+        from bench.launch.ray_run import connect
+
+        with connect(choice.ray_address, plan, say) as cluster:
+            yield cluster
+    elif choice.name == "submitit":
+        from bench.launch.submitit_run import JobQueue
+
+        yield JobQueue(plan, folder, choice.jobs, choice.job_options)
+    else:
+        yield ThisMachine(plan)
+
+
+@dataclass(frozen=True)
+class ThisMachine:
+    """Makes trials here, one after the other.
+
+    Args:
+        plan: of the run.
+    """
+
+    plan: Plan
+
+    def machine(self) -> Machine:
+        """Return the fingerprint of this machine."""
+        request = self.plan.request
+        return fingerprint(request.edition.threads, self.plan.device, request.processes)
+
+    def draw_up(self, plan: Plan) -> RunRecord:
+        """Return the record of a new run."""
+        return draw_up(plan)
+
+    def make(self, trials: list[PlannedTrial], inbox: Inbox) -> list[TrialRecord]:
+        """Make trials in the order given.
+
+        Raises:
+            KeyboardInterrupt: after the record of a trial that was interrupted.
+        """
+        return LocalRun(inbox.plan, inbox.record, inbox.folder, inbox.watcher).make(trials)
