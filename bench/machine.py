@@ -97,7 +97,13 @@ def examine(threads: int) -> list[Finding]:
     """Return what `bench doctor` prints: the fingerprint, then what makes times doubtful."""
     machine = fingerprint(threads)
     facts = [Finding(name, str(value)) for name, value in machine.model_dump().items()]
-    return [*facts, *doubts(machine)]
+    return [*facts, look_at_gpu(), *doubts(machine)]
+
+
+def look_at_gpu() -> Finding:
+    """Look for a GPU; its absence is no fault."""
+    model = gpu_model()
+    return Finding("GPU", "none, or not told by nvidia-smi" if model == "cuda" else model)
 
 
 def doubts(machine: Machine) -> list[Finding]:

@@ -8,7 +8,6 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
 
 from bench.channel import ChannelClosed, ChannelError, Message
 from bench.checkpoint import Checkpoints, Standing
@@ -26,22 +25,11 @@ START_LIMIT_S = 120.0
 """For a trainer's start, off the clock: import, model, data, warm-up."""
 GRACE_S = 20.0
 """A trainer stops by itself at its budget; one that has not by this much later hangs."""
+SAVING_SHARE, FREE_SAVING_S = 0.01, 1.0
+"""Of a trial's wall time that writing its states takes, beyond the seconds that nobody minds."""
 CORES_TOLERANCE = 1.1
 CORES_GRACE_S = 1.0
 """Of processor time: what a trainer may take beyond its threads, for clocks differ."""
-
-
-class Watcher(Protocol):
-    """Whoever wants to see trials go on."""
-
-    def started(self, trial: PlannedTrial) -> None:
-        """A trial begins."""
-
-    def evaluated(self, evaluation: Evaluation) -> None:
-        """Its weights have been judged."""
-
-    def ended(self, record: TrialRecord) -> None:
-        """It is over."""
 
 
 class ResumeError(Exception):
@@ -97,6 +85,7 @@ class Trial:
         self.test: float | None = None
         self.measured: Measured | None = None
         self.killed = False
+        self.saving_s = 0.0
 
     def run(self, on_evaluation: Callable[[Evaluation], None]) -> TrialRecord:
         """Run the trial to its end, whatever the trainer does.
@@ -171,8 +160,9 @@ class Trial:
 
     def _save(self, trainer: TrainerProcess, reference: ReferenceClock) -> None:
         """Let the trial go on from here, should something end this program. Off the clock."""
-        if self.checkpoints is None or self.last is None:
+        if self.checkpoints is None or self.last is None or self._has_saved_enough():
             return
+        began_s = self.ledger.seconds("other")
         file = self.checkpoints.state_file(self.last.index)
         trainer.thaw()
         trainer.channel.send({"kind": "save", "path": str(file)})
@@ -195,6 +185,12 @@ class Trial:
                 resumes=self.resumes,
             )
         )
+        self.saving_s += self.ledger.seconds("other") - began_s
+
+    def _has_saved_enough(self) -> bool:
+        """Say whether states have taken their share of the time; those of large models do soon."""
+        wall_s = sum(self.ledger.seconds(account) for account in ("train", "eval", "other"))
+        return self.saving_s > max(FREE_SAVING_S, SAVING_SHARE * wall_s)
 
     def _take_leave(self, trainer: TrainerProcess) -> None:
         """Ask what the trainer measured; if it fails at that, the verdict stands."""

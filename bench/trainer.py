@@ -123,6 +123,7 @@ class Trainer:
         channel: to the referee.
         weights_fd: file descriptor of the weight block.
         ranks: that serve it together; None where this process does it alone.
+        confined: whether this process gives up all files but the trial's, for ever.
     """
 
     def __init__(
@@ -131,6 +132,7 @@ class Trainer:
         channel: Channel | SharedChannel,
         weights_fd: int,
         ranks: Ranks | None = None,
+        confined: bool = True,
     ) -> None:
         self.ranks = ranks
         set_up_torch(max(1, order.threads // order.processes), order.device)
@@ -141,10 +143,11 @@ class Trainer:
         self.clock: Clock = SharedClock(ranks, clock) if ranks else clock
         self.workload = load_workload(order.workload_folder, order.scale, order.variant)
         split = load_split(self.workload.scale.data, "train", self.device)
-        enter_sandbox(
-            [order.workload_folder, order.submission_folder],
-            [folder for folder in (order.checkpoints, order.scratch) if folder],
-        )
+        if confined:
+            enter_sandbox(
+                [order.workload_folder, order.submission_folder],
+                [folder for folder in (order.checkpoints, order.scratch) if folder],
+            )
         if order.scratch:
             for name in ("TMPDIR", *COMPILER_CACHES):
                 os.environ[name] = str(order.scratch)

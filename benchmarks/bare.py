@@ -27,9 +27,12 @@ class BareLoop:
     def __init__(self, workload: Workload, order: TrialOrder) -> None:
         self.workload, self.seed = workload, order.seed
         self.name = workload.config.name
-        self.split = load_split(workload.scale.data, "train")
+        self.device = torch.device(order.device)
+        self.split = load_split(workload.scale.data, "train", self.device)
         torch.manual_seed(derive_seed(order.seed, self.name, "model"))
-        self.model = workload.build_model().train()
+        self.model = workload.build_model().train().to(self.device)
+        if workload.scale.compile and order.device != "cpu":
+            self.model.compile()
         values = read_submission(order.submission_folder).defaults
         matrices = [p for p in self.model.parameters() if p.ndim > 1]
         vectors = [p for p in self.model.parameters() if p.ndim == 1]
@@ -54,10 +57,13 @@ class BareLoop:
         for _ in range(steps):
             ids = self.order.ids(self.position, size)
             seed = derive_seed(self.seed, self.name, "augment", "loader", self.position)
-            batch = workload.make_batch(self.split, ids, torch.Generator().manual_seed(seed))
+            rng = torch.Generator(self.device).manual_seed(seed)
+            batch = workload.make_batch(self.split, ids.to(self.device), rng)
             self.position += size
             self.optimizer.zero_grad()
-            loss = workload.example_losses(workload.forward(self.model, batch), batch).mean()
+            with workload.precision(self.device):
+                output = workload.forward(self.model, batch)
+                loss = workload.example_losses(output, batch).mean()
             loss.backward()
             self.optimizer.step()
             self.schedule.step()

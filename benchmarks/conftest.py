@@ -45,7 +45,8 @@ def open_trainer(tmp_path: Path) -> Iterator[Callable[[str, str], Bench]]:
             threads=THREADS, log=tmp_path / "trainer.log",
         )  # fmt: skip
         block = WeightBlock(workload.build_model())
-        return Bench(workload, Trainer(order, Channel(ends[0].fileno()), block.fd))
+        trainer = Trainer(order, Channel(ends[0].fileno()), block.fd, confined=False)
+        return Bench(workload, trainer)
 
     yield open_
     for end in ends:

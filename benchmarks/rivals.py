@@ -95,10 +95,11 @@ def train_masked(workload: Workload, model: nn.Module) -> transformers.Trainer:
 def resnet(workload: Workload) -> transformers.Trainer:
     """Return a training of a ResNet: pictures decoded and augmented one by one, as it is taught."""
     settings = workload.settings
-    widths = [settings.width << stage for stage in range(3)]
+    stages = settings.stages
+    widths = [settings.width << stage for stage in range(stages)]
     config = transformers.ResNetConfig(
         num_channels=settings.in_channels, embedding_size=settings.width, hidden_sizes=widths,
-        depths=[(settings.depth - 2) // 6] * 3, layer_type="basic",
+        depths=[(settings.depth - 2) // (2 * stages)] * stages, layer_type="basic",
         num_labels=settings.num_classes,
     )  # fmt: skip
     model = transformers.ResNetForImageClassification(config)
@@ -106,7 +107,7 @@ def resnet(workload: Workload) -> transformers.Trainer:
     model.resnet.embedder.pooler = nn.Identity()
     split = load_split(workload.scale.data, "train")
     features = Features({"image": Image(), "labels": Value("int64")})
-    pictures = split["images"][:, 0].numpy()
+    pictures = split["images"].permute(0, 2, 3, 1).squeeze(3).numpy()
     dataset = Dataset.from_dict(
         {"image": list(pictures), "labels": split["labels"].tolist()}, features=features
     )
@@ -115,11 +116,14 @@ def resnet(workload: Workload) -> transformers.Trainer:
     def augment(rows: dict[str, list]) -> dict[str, list]:
         padding, images = settings.crop_padding, []
         for image in rows["image"]:
-            pixels = np.pad(np.asarray(image), padding)
+            pixels = np.atleast_3d(np.asarray(image))
+            pixels = np.pad(pixels, ((padding, padding), (padding, padding), (0, 0)))
             top, left = draws.integers(2 * padding + 1, size=2)
             pixels = pixels[top : top + image.height, left : left + image.width]
             pixels = pixels[:, :: draws.choice([1, -1])]
-            scaled = (pixels[None] / np.float32(255) - settings.pixel_mean) / settings.pixel_std
+            scaled = (
+                pixels.transpose(2, 0, 1) / np.float32(255) - settings.pixel_mean
+            ) / settings.pixel_std
             images.append(torch.from_numpy(scaled.astype(np.float32)))
         return {"pixel_values": images, "labels": rows["labels"]}
 
@@ -147,10 +151,16 @@ def token_chunks(workload: Workload) -> np.ndarray:
 def make_trainer(
     workload: Workload, model: nn.Module, dataset: Dataset, collator: Callable
 ) -> transformers.Trainer:
-    """Return a Trainer with its defaults: AdamW, fused; nothing logged, saved or clipped."""
+    """Return a Trainer with its defaults: AdamW, fused; nothing logged, saved or clipped.
+
+    Workloads of a GPU's scale are trained on it, as short and as compiled as ours.
+    """
+    on_gpu = workload.scale.precision == "bfloat16" and torch.cuda.is_available()
     arguments = transformers.TrainingArguments(
         output_dir=tempfile.mkdtemp(), per_device_train_batch_size=workload.scale.batch_size,
-        learning_rate=1e-3, max_steps=100_000, max_grad_norm=0.0, use_cpu=True,
+        learning_rate=1e-3, max_steps=100_000, max_grad_norm=0.0, use_cpu=not on_gpu,
+        bf16=on_gpu and workload.scale.precision == "bfloat16",
+        torch_compile=on_gpu and workload.scale.compile,
         report_to="none", save_strategy="no", logging_strategy="no", disable_tqdm=True,
         remove_unused_columns=False,
     )  # fmt: skip

@@ -194,7 +194,8 @@ def _make_trials(
     todo = [trial for trial in trials if trial.key() not in finished]
     if todo:
         _warn(plan)
-    with Progress(record, todo, skipped=len(trials) - len(todo)) as progress:
+    skipped = len(trials) - len(todo)
+    with Progress(record, todo, skipped, executor.width()) as progress:
         return executor.make(todo, Inbox(plan, record, folder, progress))
 
 

@@ -42,6 +42,9 @@ class Executor(Protocol):
     def machine(self) -> Machine:
         """Return the fingerprint of the machine, or of one of them."""
 
+    def width(self) -> int:
+        """Return how many trials it makes at one time."""
+
     def draw_up(self, plan: Plan) -> RunRecord:
         """Return the record of a new run, whose budgets are probed there."""
 
@@ -97,6 +100,10 @@ class ThisMachine:
         """Return the fingerprint of this machine."""
         request = self.plan.request
         return fingerprint(request.edition.threads, self.plan.device, request.processes)
+
+    def width(self) -> int:
+        """Return 1: never two timed trials on the same cores."""
+        return 1
 
     def draw_up(self, plan: Plan) -> RunRecord:
         """Return the record of a new run."""

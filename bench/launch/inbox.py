@@ -7,8 +7,8 @@ from bench.launch.local import CHECKPOINTS, LOG_FILE, open_trial
 from bench.launch.parcel import Ended, Evaluated, News, Parcel, Saved
 from bench.launch.plan import Plan
 from bench.records import Evaluation, PlannedTrial, RunRecord, TrialRecord
-from bench.referee import Watcher
 from bench.run_folder import RunFolder, is_final
+from bench.watcher import Watcher
 
 
 class Inbox:

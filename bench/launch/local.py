@@ -11,10 +11,11 @@ from bench.folders import copy_source
 from bench.judge import Judge
 from bench.launch.plan import Plan
 from bench.records import Evaluation, PlannedTrial, RunRecord, TrialRecord
-from bench.referee import ResumeError, Trial, Watcher
+from bench.referee import ResumeError, Trial
 from bench.run_folder import RunFolder, is_final
 from bench.tables import variant_of
 from bench.trainer import TrialOrder, set_up_torch
+from bench.watcher import Watcher
 from bench.workload import load_workload
 
 LOG_BYTES = 8 * 2**20

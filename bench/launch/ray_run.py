@@ -5,6 +5,7 @@ trials come back as the items of a streaming task, and the driver alone writes t
 trial whose node is lost goes on from its last state on another.
 """
 
+import logging
 import socket
 import tempfile
 import time
@@ -84,7 +85,9 @@ def connect(address: str | None, plan: Plan, say: Say) -> "Iterator[RayCluster]"
         ray._private.worker.print_to_stdstream = _say_nothing
         try:
             _knock(address)
-            ray.init(address, runtime_env=environment, log_to_driver=False, logging_level="ERROR")
+            ray.init(
+                address, runtime_env=environment, log_to_driver=False, logging_level=logging.ERROR
+            )
         except (ConnectionError, RuntimeError, ValueError, RayError, OSError) as error:
             where = f"at {address}" if address else "here"
             message = f"no Ray cluster answers {where}: {_brief(error)}"
@@ -124,6 +127,10 @@ class RayCluster:
         """Return the fingerprint of a node."""
         return cast("Machine", self._ask(fingerprint_elsewhere, self.plan))
 
+    def width(self) -> int:
+        """Return how many nodes there are now, or groups of GPUs."""
+        return max(1, len(self._slots()))
+
     def draw_up(self, plan: Plan) -> RunRecord:
         """Return the record of a new run, as probed on a node."""
         there = cast("RunRecord", self._ask(_draw_up_there, plan))
@@ -159,7 +166,7 @@ class RayCluster:
     def _slots(self) -> list[Slot]:
         """Return the slots of all nodes that are there now."""
         slots = []
-        for node in ray.nodes():
+        for node in ray.nodes():  # type: ignore[no-untyped-call]
             resources = node["Resources"] if node["Alive"] else {}
             cpus, gpus = resources.get("CPU", 0.0), int(resources.get("GPU", 0))
             if self.plan.device == "cpu":

@@ -84,6 +84,10 @@ class JobQueue:
         """Return the fingerprint of a machine that jobs run on."""
         return cast("Machine", self._ask(fingerprint_elsewhere, self.plan))
 
+    def width(self) -> int:
+        """Return how many jobs there are at one time."""
+        return self.at_once
+
     def draw_up(self, plan: Plan) -> RunRecord:
         """Return the record of a new run, as probed by a job."""
         there = cast("RunRecord", self._ask(draw_up_elsewhere, plan, self._home / "root"))

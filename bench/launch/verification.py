@@ -16,10 +16,10 @@ from bench.launch.plan import Plan, Request
 from bench.machine import count_processes, fingerprint
 from bench.manifests import choose_scale, read_workload
 from bench.records import Evaluation, PlannedTrial, RunRecord, TrialRecord, WorkloadRecord
-from bench.referee import Watcher
 from bench.run_folder import RunFolder
 from bench.seeds import derive_seed
 from bench.tables import base_of, variant_of
+from bench.watcher import Watcher
 
 TOLERANCE = 0.05
 """Relative, of losses and metrics on another machine: rounding differs there, and grows."""

@@ -33,6 +33,7 @@ class Progress:
         record: of the run.
         todo: trials that are to be made now.
         skipped: number of trials that are finished already.
+        at_once: trials that are made at one time.
         console: where to print.
         clock: for the time left.
     """
@@ -40,6 +41,7 @@ class Progress:
     record: RunRecord
     todo: list[PlannedTrial]
     skipped: int = 0
+    at_once: int = 1
     console: Console = field(default_factory=Console)
     clock: Clock = field(default_factory=SystemClock)
 
@@ -106,7 +108,7 @@ class Progress:
             # A trial that takes longer than usual may end soon, or at the end of its budget.
             late = max(0.0, budgets_s[0] - running) / 2
             left += (usual - running if running < usual else late) - usual
-        return left
+        return left / self.at_once
 
     def render(self) -> Group:
         """Return the live table."""
