@@ -11,8 +11,10 @@ from bench.errors import BenchError
 from bench.probe import reference_batch
 from bench.workload import Batch, Split, Workload
 
-COPIES = 4
+TRAINER_COPIES = 4
 """Of the weights: themselves, their gradients, and two moments of Adam."""
+REFEREE_COPIES = 3
+"""Its pristine model, and weights and gradients of the reference step."""
 
 
 def check_memory(workload: Workload, split: Split, device: torch.device) -> None:
@@ -39,7 +41,8 @@ def predict_bytes(workload: Workload, split: Split) -> int:
     """Return what a reference batch takes with Adam; nothing is computed.
 
     Counted are the data, weights, gradients and moments, and what the forward pass keeps for the
-    backward pass. Kernels' scratch memory is not.
+    backward pass, in the trainer and in the referee, whose reference step is as large. Kernels'
+    scratch memory is not.
 
     Args:
         workload: at its scale.
@@ -64,7 +67,7 @@ def predict_bytes(workload: Workload, split: Split) -> int:
         parameters = sum(p.numel() * p.element_size() for p in model.parameters())
     activations = sum(size for place, (_, size) in kept.items() if place not in weights)
     data = sum(tensor.numel() * tensor.element_size() for tensor in split.values())
-    return data + COPIES * parameters + activations
+    return data + (TRAINER_COPIES + REFEREE_COPIES) * parameters + 2 * activations
 
 
 def free_bytes(device: torch.device) -> int | None:

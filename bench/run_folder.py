@@ -51,6 +51,7 @@ class RunFolder:
             BenchError: if another process holds it, or it is not for a run's records.
         """
         self._check_ours()
+        was_there = self.path.exists()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             file = (self.path / LOCK_FILE).open("ab")
@@ -62,7 +63,17 @@ class RunFolder:
             except BlockingIOError as error:
                 message = f"another bench run is writing {self.path}"
                 raise BenchError(message, "wait for it to end, or give another --out") from error
-            yield
+            try:
+                yield
+            finally:
+                if not was_there and not self.exists():
+                    self._forget()
+
+    def _forget(self) -> None:
+        """Leave nothing behind of a run that was not to be."""
+        with suppress(OSError):
+            (self.path / LOCK_FILE).unlink()
+            self.path.rmdir()
 
     def is_locked(self) -> bool:
         """Say whether a process is writing here."""

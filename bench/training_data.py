@@ -25,18 +25,16 @@ class TrainingData:
 
     Attributes:
         count: examples in the split; their ids are 0 … count-1.
-        delivered: examples handed out so far, repeats included.
         position: examples handed out so far by `loader`.
-        tokens: handed out so far; a picture counts as one.
         labels: (N,) int64, the class of each example as training has it, if there are any.
         held_out: examples that loaders leave out, the last of the split.
     """
 
     def __init__(self, workload: Workload, split: Split, seed: int) -> None:
         self.count = workload.count_examples(split)
-        self.delivered = 0
+        self._delivered = 0
         self.position = 0
-        self.tokens = 0
+        self._tokens = 0
         self.labels = workload.labels(split)
         self.held_out = 0
         self._workload = workload
@@ -44,6 +42,16 @@ class TrainingData:
         self._device = next(iter(split.values())).device
         self._seed = seed
         self._order = ExampleOrder(seed, workload.config.name, self.count)
+
+    @property
+    def delivered(self) -> int:
+        """Examples handed out so far, repeats included."""
+        return self._delivered
+
+    @property
+    def tokens(self) -> int:
+        """Tokens handed out so far; a picture counts as one."""
+        return self._tokens
 
     def __len__(self) -> int:
         """Return the number of examples in the split."""
@@ -102,8 +110,8 @@ class TrainingData:
     def _deliver(self, ids: Tensor, origin: str, position: int) -> Batch:
         name = self._workload.config.name
         seed = derive_seed(self._seed, name, "augment", origin, position)
-        self.delivered += len(ids)
-        self.tokens += len(ids) * self._workload.tokens_per_example
+        self._delivered += len(ids)
+        self._tokens += len(ids) * self._workload.tokens_per_example
         rng = torch.Generator(self._device).manual_seed(seed)
         return self._workload.make_batch(self._split, ids.to(self._device), rng)
 
@@ -113,9 +121,9 @@ class TrainingData:
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on delivering from a state that `state_dict` gave."""
-        self.delivered = state["delivered"]
+        self._delivered = state["delivered"]
         self.position = state["position"]
-        self.tokens = state["tokens"]
+        self._tokens = state["tokens"]
 
 
 def _check_size(size: int, count: int) -> None:

@@ -106,9 +106,6 @@ LIES = {
         "import torch",
         "import torch, bench.weights\nbench.weights.WeightBlock.sha256 = lambda self: '0' * 64",
     ),
-    "the examples it has seen": (
-        "return loss.detach()", "self.task.data.tokens = 0; return loss.detach()",
-    ),
 }  # fmt: skip
 
 
@@ -118,6 +115,20 @@ def test_who_lies_about_something_is_judged_all_the_same(run_trial, honest, what
     record, events = run_trial(PLAIN.replace(old, new, 1), target=100.0)
     assert [e.validation for e in events] == [e.validation for e in honest], record.reason
     assert [e.weights_sha256 for e in events] == [e.weights_sha256 for e in honest]
+
+
+@pytest.mark.parametrize("count", ["delivered", "tokens"])
+def test_what_was_handed_out_is_not_for_a_submission_to_count(run_trial, count):
+    record, _ = run_trial(PLAIN.replace(STEP, f"{STEP}; self.task.data.{count} = 0"), target=100.0)
+    assert record.status == "error"
+    assert count in record.reason
+
+
+def test_another_model_is_not_judged(run_trial):
+    grown = PLAIN.replace(INIT, f"{INIT}; task.model.extra = torch.nn.Linear(2, 2)")
+    record, events = run_trial(grown, target=100.0)
+    assert (record.status, events) == ("error", [])
+    assert "renamed, added or removed" in record.reason
 
 
 def test_a_stopped_clock_of_its_own_changes_nothing(run_trial):

@@ -16,7 +16,8 @@ import pytest
 from test_faults import HELD
 from test_run import SMOKE, read_table, start, submission, wait_for
 
-from bench.launch.executor import Choice, open_executor
+from bench.launch.executor import open_executor
+from bench.launch.plan import Choice
 from bench.run_folder import RunFolder
 
 __all__ = ["submission"]
@@ -36,13 +37,20 @@ class Cluster:
         os.environ["BENCH_CACHE"] = str(place)
         self.place = place
         self._nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 0})
+        self._added: list[object] = []
         self.address = self._nodes.address
 
     def add(self) -> object:
-        return self._nodes.add_node(num_cpus=1)
+        self._added.append(self._nodes.add_node(num_cpus=1))
+        return self._added[-1]
 
     def kill(self, node: object) -> None:
+        self._added.remove(node)
         self._nodes.remove_node(node, allow_graceful=False)
+
+    def clear(self) -> None:
+        for node in list(self._added):
+            self.kill(node)
 
     def close(self) -> None:
         self._nodes.shutdown()
@@ -60,11 +68,17 @@ class Cluster:
         return found
 
 
-@pytest.fixture
-def cluster(tmp_path):
-    cluster = Cluster(tmp_path / "cache")
+@pytest.fixture(scope="module")
+def head(tmp_path_factory):
+    cluster = Cluster(tmp_path_factory.mktemp("cache"))
     yield cluster
     cluster.close()
+
+
+@pytest.fixture
+def cluster(head):
+    yield head
+    head.clear()
 
 
 def run_on(cluster: Cluster, tmp_path: Path, *arguments: str) -> subprocess.Popen:
@@ -128,7 +142,7 @@ def test_a_node_that_dies_loses_nothing(bench, submission, tmp_path, cluster):
 
 @needs_ray
 def test_an_interrupt_leaves_no_process_and_the_same_command_goes_on(submission, tmp_path, cluster):
-    submission("slow", HELD.replace("sleep(3)", "sleep(15)"))
+    submission("slow", HELD.replace("sleep(3)", "sleep(6)"))
     cluster.add()
     idle = len(cluster.processes())
     command = (*SMOKE, "-s", "slow", "--out", "there")
@@ -150,10 +164,10 @@ def test_an_interrupt_leaves_no_process_and_the_same_command_goes_on(submission,
 
 
 @needs_ray
-def test_a_node_that_differs_makes_no_trial(tmp_path, cluster):
+def test_a_node_that_differs_makes_no_trial(bench, tmp_path, cluster):
     cluster.add()
     command = (*SMOKE, "-s", "adamw", "--out", "there")
-    finish(run_on(cluster, tmp_path, *command))
+    assert bench(*command) == 0
     path = tmp_path / "there" / "run.json"
     table = read_table(path)
     table["versions"]["torch"] = "1.0.0"

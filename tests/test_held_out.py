@@ -36,6 +36,9 @@ def test_more_than_there_are_is_refused(bench, tmp_path, capsys):
     error = capsys.readouterr().err
     assert "--held-out 4: workload 'gpt' has 3 variants" in error
     assert "narrow_deep, post_norm, qk_norm" in error
+    variant = [part.replace("gpt", "gpt+post_norm") for part in RUN]
+    assert bench(*variant, "--held-out", "1", "--dry-run") == 2
+    assert "'gpt+post_norm' is one" in capsys.readouterr().err
     assert bench(*RUN, "--held-out", "-1", "--dry-run") == 2
     assert "--held-out -1 is negative" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

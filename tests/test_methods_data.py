@@ -34,7 +34,7 @@ def test_pruned_epochs_are_unbiased_and_end():
     assert torch.allclose(draws, torch.ones(50), atol=0.12)
     assert set(submission.weights[easy].tolist()) == {2.0}
     assert set(submission.weights[~easy].tolist()) == {1.0}
-    submission.task.data.delivered = submission.task.budget.examples
+    submission.task.data._delivered = submission.task.budget.examples
     assert sorted(submission._choose().tolist()) == list(range(50))
     assert set(submission.weights.tolist()) == {1.0}
 

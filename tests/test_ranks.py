@@ -4,7 +4,6 @@ import json
 import os
 import socket
 from collections.abc import Callable
-from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -31,6 +30,7 @@ from bench.workload import Batch, Workload, load_workload
 
 __all__ = ["judge", "run_trial", "submission"]
 CLOSE = {"rtol": 1e-4, "atol": 1e-6}
+CURVES = ("gpt", "bert", "cifar_resnet")
 CURVE_TOLERANCE = {"gpt": 2e-3, "bert": 2e-3, "cifar_resnet": 0.03}
 """Relative, of losses over a smoke trial in float32: rounding differs with the order of sums, and
 grows, most with batch norm over 16 pictures. In float64 nothing of it is left, see below."""
@@ -112,57 +112,65 @@ def _statistics(task: Task) -> list[Tensor]:
     return [task.model.norm.running_mean, task.model.norm.running_var]
 
 
-def _as_rank(rank: int, count: int, port: int, work: Callable, answers: object) -> None:
+def _as_rank(rank: int, count: int, port: int, works: list[Callable], answers: object) -> None:
     os.environ |= {
         "RANK": str(rank), "WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port), "LOCAL_RANK": str(rank),
     }  # fmt: skip
     torch.set_num_threads(1)
     ranks = Ranks.join("cpu")
-    alone = make_task()
-    clock = FakeClock()
-    clock.time_s += 1000.0 * rank
-    workload = make_workload()
-    ranks.share_batch_norm(alone.model)
-    budget = Budget(320, 20.0, SharedClock(ranks, clock))
-    clock.time_s += 5.0 + rank
-    data = TrainingData(workload, make_split(), 0)
-    task = Task(workload, alone.model, data, budget, 0, ranks)
-    answers.put((rank, [tensor.detach().numpy() for tensor in work(task)]))
+    for work in works:
+        arrays = [tensor.detach().numpy() for tensor in work(make_shared_task(ranks))]
+        answers.put((rank, work.__name__, arrays))
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
 
 
-def over_ranks(work: Callable, count: int) -> list[list[Tensor]]:
-    """Return what each rank has computed, rank 0 first."""
+def make_shared_task(ranks: Ranks) -> Task:
+    """Return the task of `make_task`, on clocks that differ from rank to rank."""
+    model, clock, workload = make_task().model, FakeClock(), make_workload()
+    clock.time_s += 1000.0 * ranks.rank
+    ranks.share_batch_norm(model)
+    budget = Budget(320, 20.0, SharedClock(ranks, clock))
+    clock.time_s += 5.0 + ranks.rank
+    return Task(workload, model, TrainingData(workload, make_split(), 0), budget, 0, ranks)
+
+
+@pytest.fixture(scope="module", params=[2, 3])
+def computed(request) -> dict[str, list[list[Tensor]]]:
+    """What each of some ranks has computed, by the name of the work, rank 0 first."""
+    for name in CURVES:
+        prepare(load_workload(find_folder("workloads", name), "smoke").scale.data)
+    works, count = [*ALIKE, generators_after_dropout, clock_readings, curves], request.param
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    context = mp.get_context("spawn")
-    answers = context.Queue()
+    answers = mp.get_context("spawn").Queue()
     started = mp.start_processes(
-        _as_rank, (count, port, work, answers), nprocs=count, join=False, start_method="spawn"
+        _as_rank, (count, port, works, answers), nprocs=count, join=False, start_method="spawn"
     )
-    found = dict(answers.get(timeout=120) for _ in range(count))
+    found = {work.__name__: [[]] * count for work in works}
+    for _ in range(count * len(works)):
+        rank, name, arrays = answers.get(timeout=120)
+        found[name][rank] = [torch.from_numpy(array) for array in arrays]
     while not started.join(timeout=60):
         pass
-    return [[torch.from_numpy(array) for array in found[rank]] for rank in range(count)]
+    return found
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [2, 3])
 @pytest.mark.parametrize("work", ALIKE, ids=lambda work: work.__name__)
-def test_ranks_compute_what_one_process_does(work, count):
+def test_ranks_compute_what_one_process_does(work, computed):
     expected = work(make_task())
-    for found in over_ranks(work, count):
+    for found in computed[work.__name__]:
         for mine, other in zip(expected, found, strict=True):
             torch.testing.assert_close(other, mine.detach(), check_dtype=False, **CLOSE)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("work", [generators_after_dropout, clock_readings])
-def test_what_is_random_or_of_the_clock_stays_alike(work):
-    (first,), (second,) = over_ranks(work, 2)
-    assert torch.equal(first, second)
+@pytest.mark.parametrize("name", ["generators_after_dropout", "clock_readings"])
+def test_what_is_random_or_of_the_clock_stays_alike(name, computed):
+    (first,), *others = computed[name]
+    assert all(torch.equal(first, other) for (other,) in others)
 
 
 def loss_curve(workload: Workload, ranks: Ranks | None) -> list[float]:
@@ -190,20 +198,17 @@ def loss_curve(workload: Workload, ranks: Ranks | None) -> list[float]:
     return losses
 
 
-def curve_of(name: str, task: Task) -> list[Tensor]:
-    workload = load_workload(find_folder("workloads", name), "smoke")
-    return [torch.tensor(loss_curve(workload, task._ranks), dtype=torch.float64)]
+def curves(task: Task) -> list[Tensor]:
+    workloads = [load_workload(find_folder("workloads", name), "smoke") for name in CURVES]
+    return [torch.tensor(loss_curve(w, task._ranks), dtype=torch.float64) for w in workloads]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["gpt", "bert", "cifar_resnet"])
-def test_in_float64_the_curves_are_one(name):
-    workload = load_workload(find_folder("workloads", name), "smoke")
-    prepare(workload.scale.data)
-    expected = torch.tensor(loss_curve(workload, None), dtype=torch.float64)
-    assert expected[-1] < expected[0]
-    for (found,) in over_ranks(partial(curve_of, name), 2):
-        torch.testing.assert_close(found, expected, rtol=1e-9, atol=0.0)
+def test_in_float64_the_curves_are_one(computed):
+    for expected, *others in zip(curves(make_task()), *computed["curves"], strict=True):
+        assert expected[-1] < expected[0]
+        for found in others:
+            torch.testing.assert_close(found, expected, rtol=1e-9, atol=0.0)
 
 
 # Whole trials.

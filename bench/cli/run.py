@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from bench.launch.executor import Choice, Executor
-    from bench.launch.plan import Plan
+    from bench.launch.executor import Executor
+    from bench.launch.plan import Choice, Plan
     from bench.records import RunRecord, TrialRecord
     from bench.run_folder import RunFolder
 
@@ -74,8 +74,7 @@ def run(
     [bold]bench run --scale base --executor ray --ray-address 10.0.0.1:6379[/bold]  (docs/scale.md)
     """
     from bench.editions import load_edition
-    from bench.launch.executor import Choice
-    from bench.launch.plan import Request, choose_device, resolve
+    from bench.launch.plan import Choice, Request, choose_device, resolve
     from bench.records import FAILED
     from bench.report.inventory import RUNS
     from bench.rulesets import load_ruleset
@@ -142,28 +141,33 @@ def make_run(
     Returns:
         The folder, and the records of the trials made now.
     """
+    from bench.launch.plan import Choice
+    from bench.run_folder import RunFolder
+
+    folder = RunFolder(out)
+    with folder.lock():  # before anything heavy is imported: who comes second is told at once
+        return folder, _fill(folder, plan, choice or Choice())
+
+
+def _fill(folder: "RunFolder", plan: "Plan", choice: "Choice") -> list["TrialRecord"]:
     from bench.device import check_device
-    from bench.launch.executor import Choice, open_executor
+    from bench.launch.executor import open_executor
     from bench.launch.rehearsal import rehearse
     from bench.launch.run_record import open_run
-    from bench.run_folder import RunFolder
     from bench.seal import seal
 
-    choice = choice or Choice()
     if choice.name == "local":
         check_device(plan.device, plan.request.processes)
-    folder = RunFolder(out)
     known = folder.read().submissions if folder.exists() else {}
     rehearse(plan, [name for name in plan.submissions if name not in known])
-    with folder.lock():
-        typer.echo(f"records: {out}")
-        try:
-            with open_executor(choice, plan, out, typer.echo) as executor:
-                record = open_run(folder, plan, executor)
-                return folder, _make_trials(plan, record, folder, executor)
-        finally:
-            if folder.exists():
-                seal(out)
+    typer.echo(f"records: {folder.path}")
+    try:
+        with open_executor(choice, plan, folder.path, typer.echo) as executor:
+            record = open_run(folder, plan, executor)
+            return _make_trials(plan, record, folder, executor)
+    finally:
+        if folder.exists():
+            seal(folder.path)
 
 
 def _warn(plan: "Plan") -> None:

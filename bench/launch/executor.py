@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
@@ -10,30 +10,13 @@ from typing import Protocol
 from bench.errors import BenchError, nearest
 from bench.launch.inbox import Inbox
 from bench.launch.local import LocalRun
-from bench.launch.plan import Plan
+from bench.launch.plan import Choice, Plan
 from bench.launch.run_record import draw_up
 from bench.machine import fingerprint
 from bench.records import Machine, PlannedTrial, RunRecord, TrialRecord
 
 NEEDS = {"local": "", "ray": "ray", "submitit": "submitit"}
 """Packages, by executor; each is an extra of the same name."""
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Where trials are to be made.
-
-    Attributes:
-        name: of the executor.
-        ray_address: of a cluster's head; None starts one here.
-        jobs: most jobs at one time.
-        job_options: for a queue of jobs.
-    """
-
-    name: str = "local"
-    ray_address: str | None = None
-    jobs: int = 1
-    job_options: dict[str, str] = field(default_factory=dict)
 
 
 class Executor(Protocol):

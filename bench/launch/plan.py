@@ -59,6 +59,23 @@ class Request:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """Where trials are to be made.
+
+    Attributes:
+        name: of the executor.
+        ray_address: of a cluster's head; None starts one here.
+        jobs: most jobs at one time.
+        job_options: for a queue of jobs.
+    """
+
+    name: str = "local"
+    ray_address: str | None = None
+    jobs: int = 1
+    job_options: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Plan:
     """A request with its names resolved, before anything is measured.
 
@@ -155,6 +172,9 @@ def resolve(request: Request) -> Plan:
     for name, folder in workloads.items():
         config = read_workload(folder, variant_of(name))
         choose_scale(config, edition.scale)
+        if request.held_out and variant_of(name):
+            message = f"--held-out draws variants of a workload, and '{name}' is one"
+            raise BenchError(message, f"name '{base_of(name)}', or leave --held-out out")
         if not variant_of(name):
             drawn = draw_held_out(config, edition.scale, request.seed, request.held_out)
             held_out |= dict.fromkeys(drawn, folder)
