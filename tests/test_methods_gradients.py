@@ -75,6 +75,24 @@ def test_oasis_knows_the_diagonal_and_chooses_its_steps():
     np.testing.assert_allclose(submission.diagonal[0], np.diag(A), atol=0.5)
 
 
+def test_gauss_newton_solves_its_system_in_the_space_of_the_batch():
+    """Against the damped normal equations in the space of the weights."""
+    submission = start("egn", lr=0.5, momentum=0.0, damping=0.3)
+    batches = submission.batches()
+    for step in range(4):
+        batch, w = next(batches), weights(submission)
+        away = w - batch.targets.numpy()
+        residuals = np.sqrt(np.einsum("bi,ij,bj->b", away, A, away))
+        jacobian = away @ A / residuals[:, None]
+        count = len(residuals)
+        hessian = jacobian.T @ jacobian / count + 0.3 * np.eye(3)
+        direction = np.linalg.solve(hessian, jacobian.T @ residuals / count)
+        lr = 0.5 * submission.recipe.schedule(step)
+        loss = submission.step(batch)
+        np.testing.assert_allclose(float(loss), (residuals**2).mean() / 2, rtol=1e-5)
+        np.testing.assert_allclose(weights(submission), w - lr * direction, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("lr", [0.1, 5.0])
 def test_model_building_keeps_a_good_trial_and_mends_a_bad_one(lr):
     submission = start("stochastic_model_building", lr=lr)

@@ -203,6 +203,35 @@ def test_shampoo_turns_the_mean_and_keeps_adams_length(rng, weight):
     follow(optimizer, weight, rng, update)
 
 
+def test_caspr_adds_the_axes_before_it_turns(rng, weight):
+    lr, beta1, beta2, decay, eps = 0.01, 0.9, 0.95, 0.1, 1e-8
+    optimizer = module("caspr").Caspr([weight], lr, (beta1, beta2), decay, eps)
+    kept = {"m": 0.0, "v": 0.0, "L": 0.0, "R": 0.0, "values": ()}
+
+    def power(gram, exponent):
+        values, vectors = np.linalg.eigh(gram)
+        values = np.maximum(values, 0) + 1e-6 * values.max()
+        return vectors @ np.diag(values**exponent) @ vectors.T
+
+    def update(w, g, step):
+        kept["m"] = beta1 * kept["m"] + (1 - beta1) * g
+        kept["v"] = beta2 * kept["v"] + (1 - beta2) * g**2
+        kept["L"] = beta2 * kept["L"] + (1 - beta2) * g @ g.T
+        kept["R"] = beta2 * kept["R"] + (1 - beta2) * g.T @ g
+        correction = 1 - beta2**step
+        if step == 1:
+            kept["values"] = kept["L"] / correction, kept["R"] / correction
+        left, right = kept["values"]
+        mean = kept["m"] / (1 - beta1**step)
+        adam = mean / (np.sqrt(kept["v"] / correction) + eps)
+        turned = power(left, -0.5) @ mean + mean @ power(right, -0.5)
+        turned = (turned + 2 * power(left, -0.25) @ mean @ power(right, -0.25)) / 4
+        length = np.linalg.norm(adam) / np.linalg.norm(turned)
+        return (1 - lr * decay) * w - lr * length * turned
+
+    follow(optimizer, weight, rng, update)
+
+
 def test_nadamp(rng, weight):
     lr, beta1, beta2, power, decay, eps = 0.02, 0.9, 0.95, 0.4, 0.1, 1e-8
     optimizer = module("nadamp").NAdamP([weight], lr, (beta1, beta2), power, decay, eps)
