@@ -51,7 +51,7 @@ class RunFolder:
             BenchError: if another process holds it, or it is not for a run's records.
         """
         self._check_ours()
-        was_there = self.path.exists()
+        made = [place for place in (self.path, *self.path.parents) if not place.exists()]
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             file = (self.path / LOCK_FILE).open("ab")
@@ -66,14 +66,15 @@ class RunFolder:
             try:
                 yield
             finally:
-                if not was_there and not self.exists():
-                    self._forget()
+                if made and not self.exists():
+                    self._forget(made)
 
-    def _forget(self) -> None:
-        """Leave nothing behind of a run that was not to be."""
+    def _forget(self, made: list[Path]) -> None:
+        """Leave nothing behind of a run that was not to be, nor the folders made for it."""
         with suppress(OSError):
             (self.path / LOCK_FILE).unlink()
-            self.path.rmdir()
+            for place in made:
+                place.rmdir()
 
     def is_locked(self) -> bool:
         """Say whether a process is writing here."""

@@ -12,18 +12,23 @@ import pytest
 import torch
 from methods import ROOT
 from test_data_sources import HUB, needs_hub_folders
+from test_run import start
 from torch import nn
 
 from bench import memory
+from bench.cli.run import _warn
 from bench.config import DataConfig
 from bench.data import prepare
 from bench.data.split import load_split
 from bench.data.text import tokenize_pairs
+from bench.editions import load_edition
 from bench.errors import BenchError
 from bench.folders import find_folder
+from bench.launch.plan import Request, resolve
 from bench.manifests import choose_scale, read_workload
 from bench.memory import check_memory, predict_bytes
-from bench.workload import load_workload
+from bench.rulesets import load_ruleset
+from bench.workload import Batch, load_workload
 
 WORKLOADS = ROOT.parent / "workloads"
 NAMES = ("bert", "cifar_resnet", "gpt")
@@ -110,15 +115,17 @@ def make_toy(folder: Path, name: str) -> Path:
 
 @needs_hub_folders
 @pytest.mark.slow
-def test_the_base_scale_runs_from_hub_layouts(bench, tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+def test_the_base_scale_runs_from_hub_layouts(tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))  # of processes started from here
     toys = tmp_path / "toys" / "workloads"
     arguments = []
     for name in NAMES:
         make_toy(toys, name)
         arguments += ["-w", name]
     asked = ["--scale", "base", "--device", "cpu", "--path", str(toys.parent), "-s", "adamw"]
-    assert bench("run", *arguments, *asked, "--out", "r") == 0, capsys.readouterr().err
+    process = start(tmp_path, "run", *arguments, *asked, "--out", "r")
+    _, complaints = process.communicate(timeout=200)
+    assert process.returncode == 0, complaints
     record = json.loads((tmp_path / "r" / "run.json").read_text())
     assert record["edition"] == "base-0+modified"
     assert record["machine"]["device"] == "cpu"
@@ -141,6 +148,27 @@ def test_products_are_short_and_the_rest_is_not():
     assert {p.grad.dtype for p in model.parameters()} == {torch.float32}
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_in_a_model_is_left_on_the_cpu(name):
+    """Its tensors lie on a device that holds nothing: two devices in one product would show."""
+    workload = load_workload(WORKLOADS / name, "base")
+    settings, batch_size = workload.settings, 4
+    with torch.device("meta"):
+        model = workload.build_model().train()
+        ids = torch.arange(batch_size)
+        if name == "cifar_resnet":
+            inputs, targets = (torch.zeros(batch_size, 3, 32, 32),), torch.zeros(batch_size).long()
+        else:
+            tokens = torch.zeros(batch_size, settings.context).long()
+            masked = [tokens[:, :38]] if name == "bert" else []
+            inputs, targets = (tokens, *masked), masked[0] if masked else tokens
+    batch = Batch(ids, inputs, targets)
+    losses = workload.example_losses(workload.forward(model, batch), batch)
+    losses.mean().backward()
+    assert losses.device.type == "meta"
+    assert {p.grad.device.type for p in model.parameters()} == {"meta"}
+
+
 # What is missing.
 
 
@@ -153,6 +181,15 @@ def test_without_a_gpu_it_is_told_at_once(bench, tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
     assert bench("run", "--device", "tpu") == 2
     assert "unknown device 'tpu'" in capsys.readouterr().err
+
+
+def test_another_gpu_than_the_editions_is_warned_of(capsys):
+    edition = load_edition("smoke").model_copy(update={"gpu": "NVIDIA Example"})
+    request = Request(edition, load_ruleset("quick"), workloads=["gpt"], submissions=["adamw"])
+    _warn(resolve(request))
+    printed = capsys.readouterr().out
+    assert "smoke was calibrated on NVIDIA Example, this is cpu" in printed
+    assert "reference steps do" in printed
 
 
 def gpt_split(workload) -> dict[str, torch.Tensor]:

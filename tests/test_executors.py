@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -34,14 +36,23 @@ class Cluster:
     def __init__(self, place: Path) -> None:
         from ray.cluster_utils import Cluster as Nodes
 
-        os.environ["BENCH_CACHE"] = str(place)
         self.place = place
-        self._nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 0})
+        with self._environment():
+            self._nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 0})
         self._added: list[object] = []
         self.address = self._nodes.address
 
+    @contextmanager
+    def _environment(self) -> Iterator[None]:
+        os.environ["BENCH_CACHE"] = str(self.place)
+        try:
+            yield
+        finally:
+            del os.environ["BENCH_CACHE"]
+
     def add(self) -> object:
-        self._added.append(self._nodes.add_node(num_cpus=1))
+        with self._environment():
+            self._added.append(self._nodes.add_node(num_cpus=1))
         return self._added[-1]
 
     def kill(self, node: object) -> None:
@@ -54,7 +65,6 @@ class Cluster:
 
     def close(self) -> None:
         self._nodes.shutdown()
-        del os.environ["BENCH_CACHE"]
 
     def processes(self) -> list[str]:
         """Return the command lines of processes that know the place."""
@@ -174,8 +184,10 @@ def test_a_node_that_differs_makes_no_trial(bench, tmp_path, cluster):
     path.write_text(json.dumps(table))
     process = run_on(cluster, tmp_path, *command, "-s", "lion")
     printed, complaints = process.communicate(timeout=100)
-    assert process.returncode == 2
-    assert "makes no trial: it differs from the run: torch " in printed.replace("\n", " ")
+    assert process.returncode == 2, complaints
+    assert "makes no trial: it differs from the run: torch " in printed.replace("\n", " "), (
+        complaints
+    )
     assert "the run's 1.0.0" in printed.replace("\n", " ")
     assert "no node of the Ray cluster has one CPU and fits the run" in complaints
 

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 from test_referee import PLAIN, check_accounts, has_ended, judge, run_trial
 from test_run import SLOW, SMOKE, read_table, start, submission, wait_for
+from test_run_disk import mounted
 
 from bench.files import keep_tail
 from bench.launch.local import LOG_BYTES
@@ -229,13 +229,8 @@ def test_a_run_whose_folder_is_removed_ends_and_leaves_no_half(submission, tmp_p
 @pytest.fixture
 def small_disk(tmp_path):
     """A file system of two megabytes."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("mounting a small file system takes a right that this user has not")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
+    with mounted(tmp_path / "disk", "2m") as place:
+        yield place
 
 
 def fill(path: Path) -> None:

@@ -102,9 +102,10 @@ class Rig:
             hparams: instead of the defaults.
         """
         torch.manual_seed(SEED)
-        scale = self.workload.scale
+        workload = type(self.workload)(self.workload.config, self.workload.scale)  # knobs untouched
+        scale = workload.scale
         budget = Budget(scale.budget_steps * scale.batch_size, SECONDS, SystemClock())
-        data = TrainingData(self.workload, self.split, SEED)
-        model = self.workload.build_model().train()
-        task = Task(self.workload, model, data, budget, SEED)
+        data = TrainingData(workload, self.split, SEED)
+        model = workload.build_model().train()
+        task = Task(workload, model, data, budget, SEED)
         return Attempt(task, load_submission(self.folder, task, hparams or {}))

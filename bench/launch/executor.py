@@ -55,7 +55,7 @@ def open_executor(
     package = NEEDS[choice.name]
     if package and find_spec(package) is None:
         message = f"--executor {choice.name} needs the package '{package}'"
-        raise BenchError(message, f"pip install 'bench[{choice.name}]'")
+        raise BenchError(message, f"pip install {package}")
     if choice.name == "ray":
         from bench.launch.ray_run import connect
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError, TaskUnschedulableError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import bench
@@ -137,17 +137,18 @@ class RayCluster:
         return there.model_copy(update={"commit": find_commit(), "argv": plan.request.argv})
 
     def _ask(self, question: Callable[[Plan], object], plan: Plan) -> object:
-        slot = next(iter(self._slots()), None)
-        if slot is None:
-            raise self._no_node()
-        try:
-            return ray.get(_on(slot, question).remote(plan))
-        except RayError as error:
-            cause = getattr(error, "cause", None)
-            if isinstance(cause, BenchError):
-                raise cause from None
-            message = f"a node cannot prepare this run: {_brief(error)}"
-            raise BenchError(message, "see its logs: ray logs") from error
+        until = self.clock.now() + PATIENCE_S
+        while True:
+            for slot in self._slots():
+                try:
+                    return ray.get(_on(slot, question).remote(plan))
+                except RayTaskError as error:
+                    raise _explain(error) from error
+                except RayError:
+                    continue  # a node may be gone, and still be listed for a while
+            if self.clock.now() > until:
+                raise self._no_node()
+            time.sleep(POLL_S)
 
     def make(self, trials: list[PlannedTrial], inbox: Inbox) -> list[TrialRecord]:
         """Make trials, as many at once as there are nodes or GPUs, and return their records.
@@ -192,6 +193,7 @@ class _Campaign:
     waiting: "deque[PlannedTrial]"
     going: dict[Any, tuple[Slot, PlannedTrial]] = field(default_factory=dict)
     unfit: set[str] = field(default_factory=set)
+    gone: set[str] = field(default_factory=set)
     losses: "Counter[str]" = field(default_factory=Counter)
 
     def run(self) -> None:
@@ -213,11 +215,11 @@ class _Campaign:
             raise BenchError(message, "look at the nodes' logs; the same command tries again")
 
     def _fit_slots(self) -> list[Slot]:
-        return [slot for slot in self.cluster._slots() if slot.node not in self.unfit]
+        return [s for s in self.cluster._slots() if s.node not in self.unfit | self.gone]
 
     def _nothing_fits(self) -> bool:
         """Say whether there are nodes, and every one has refused."""
-        nodes = {slot.node for slot in self.cluster._slots()}
+        nodes = {slot.node for slot in self.cluster._slots()} - self.gone
         return bool(nodes) and nodes <= self.unfit
 
     def _send(self) -> None:
@@ -239,6 +241,10 @@ class _Campaign:
             del self.going[stream]
             if planned.key() not in {trial.key() for trial in self.inbox.made}:
                 self._lose(planned, "it ended without a record")
+        except TaskUnschedulableError:  # the node has gone before the trial came there
+            del self.going[stream]
+            self.gone.add(slot.node)
+            self.waiting.appendleft(planned)
         except RayError as error:
             del self.going[stream]
             self._lose(planned, _brief(error))
@@ -286,6 +292,14 @@ def _make_there(parcel: Parcel) -> Iterator[News]:
 
 def _draw_up_there(plan: Plan) -> RunRecord:
     return draw_up_elsewhere(plan, Path.cwd())
+
+
+def _explain(error: RayTaskError) -> BenchError:
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, BenchError):
+        return cause
+    message = f"a node cannot prepare this run: {_brief(error)}"
+    return BenchError(message, "see its logs: ray logs")
 
 
 def _brief(error: Exception) -> str:

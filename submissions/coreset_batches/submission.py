@@ -22,7 +22,7 @@ class CoresetBatches(RecipeSubmission):
 
     def __init__(self, task: Task, hparams: Hparams, recipe: Recipe) -> None:
         super().__init__(task, hparams, recipe)
-        self.weights = torch.ones(task.batch_size)
+        self.weights = torch.ones(task.batch_size, device=task.device)
 
     def batches(self) -> Iterator[Batch]:
         """Yield the medoids of ever new candidates."""
@@ -59,13 +59,13 @@ def choose_medoids(points: Tensor, count: int) -> tuple[Tensor, Tensor]:
         (count,) int64, and weights (count,) of mean 1.
     """
     distances = torch.cdist(points, points)
-    nearest = torch.full((len(points),), float(distances.max()) + 1)
+    nearest = torch.full_like(distances[0], float(distances.max()) + 1)
     rows: list[int] = []
     for _ in range(count):
         gains = (nearest - torch.minimum(nearest, distances)).sum(dim=1)
         gains[rows] = -1
         rows.append(int(gains.argmax()))
         nearest = torch.minimum(nearest, distances[rows[-1]])
-    chosen = torch.tensor(rows)
+    chosen = torch.tensor(rows, device=points.device)
     owners = distances[chosen].argmin(dim=0)
     return chosen, torch.bincount(owners, minlength=count) * count / len(points)

@@ -54,7 +54,7 @@ class DirectFeedback(RecipeSubmission):
             width = like.shape[1] if like.ndim == 4 else like.shape[-1]
             rng = torch.Generator().manual_seed(self.seeds[number])
             drawn = torch.randn(error.shape[-1], width, generator=rng)
-            self.projections.append(drawn / error.shape[-1] ** 0.5)
+            self.projections.append(drawn.to(error.device) / error.shape[-1] ** 0.5)
         if error.ndim == 3 and like.shape[1] != error.shape[1]:
             error = error.mean(dim=1, keepdim=True)
         projected = error @ self.projections[number]

@@ -54,8 +54,9 @@ class InfoBatch(RecipeSubmission):
     def gradients(self, batch: Batch) -> Tensor:
         """Take the gradients of the weighted loss, and remember each example's."""
         losses = self.task.loss(batch, "none")
-        (losses * self.weights[batch.ids]).mean().backward()
-        self.scores[batch.ids] = losses.detach()
+        ids = batch.ids.cpu()
+        (losses * self.weights[ids].to(losses.device)).mean().backward()
+        self.scores[ids] = losses.detach().cpu()
         return losses.detach().mean()
 
     def state_dict(self) -> dict[str, Any]:

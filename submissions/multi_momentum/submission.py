@@ -29,7 +29,8 @@ class MultiMomentum(RecipeSubmission):
         super().__init__(task, hparams, recipe)
         ids = torch.arange(task.data.count)
         labels = task.data.labels
-        self.clusters = ids * STRETCHES // task.data.count if labels is None else labels
+        clusters = ids * STRETCHES // task.data.count if labels is None else labels
+        self.clusters = clusters.to(task.device)
         counts = self.clusters.bincount()
         self.shares = (counts / counts.sum()).tolist()
         self.momenta: dict[int, list[Tensor]] = {}

@@ -72,7 +72,7 @@ class Shampoo(Optimizer):
             for name, side in sides(weight).items():
                 state[name], state[f"{name}_root"] = (
                     weight.new_zeros(side, side),
-                    torch.eye(side, dtype=weight.dtype),
+                    torch.eye(side, dtype=weight.dtype, device=weight.device),
                 )
         state["step"] += 1
         steps = int(state["step"])
