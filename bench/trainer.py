@@ -18,7 +18,7 @@ import tempfile
 import traceback
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from bench.budget import Budget
 from bench.channel import Channel, Message
 from bench.clock import Clock, SystemClock
 from bench.config import Device
+from bench.data.cache import cache_root
 from bench.data.split import load_split
 from bench.device import peak_device_mib
 from bench.errors import BenchError
@@ -77,6 +78,8 @@ class TrialOrder:
     """Folder that its states go to."""
     resume: Path | None = None
     """State to go on from."""
+    cache: Path = field(default_factory=cache_root)
+    """Of decoded data: the referee's, whatever this process has inherited."""
     scratch: Path | None = None
     """Empty folder for whatever the submission writes; with the other, all it may write to."""
 

@@ -40,6 +40,7 @@ def main(order: TrialOrder, end: socket.socket, share_weights: Any) -> None:  # 
     leave_shared_world()
     die_with_parent()
     _redirect_output(order.log)
+    os.environ["BENCH_CACHE"] = str(order.cache)
     if order.device == "cpu":  # CUDA reserves more address space than there is memory
         limit_trainer()
     channel = Channel(end.fileno())
