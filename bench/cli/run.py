@@ -151,11 +151,12 @@ def make_run(
 
 def _fill(folder: "RunFolder", plan: "Plan", choice: "Choice") -> list["TrialRecord"]:
     from bench.device import check_device
-    from bench.launch.executor import open_executor
+    from bench.launch.executor import check_choice, open_executor
     from bench.launch.rehearsal import rehearse
     from bench.launch.run_record import open_run
     from bench.seal import seal
 
+    check_choice(choice)
     if choice.name == "local":
         check_device(plan.device, plan.request.processes)
     known = folder.read().submissions if folder.exists() else {}

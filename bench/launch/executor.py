@@ -35,6 +35,20 @@ class Executor(Protocol):
         """Make trials and put them on record."""
 
 
+def check_choice(choice: Choice) -> None:
+    """Refuse an executor that cannot be.
+
+    Raises:
+        BenchError: for an unknown name, or a missing package.
+    """
+    if choice.name not in NEEDS:
+        raise BenchError(f"unknown executor '{choice.name}'", nearest(choice.name, NEEDS))
+    package = NEEDS[choice.name]
+    if package and find_spec(package) is None:
+        message = f"--executor {choice.name} needs the package '{package}'"
+        raise BenchError(message, f"pip install {package}")
+
+
 @contextmanager
 def open_executor(
     choice: Choice, plan: Plan, folder: Path, say: Callable[[str], None]
@@ -48,14 +62,8 @@ def open_executor(
         say: tells people what they should know.
 
     Raises:
-        BenchError: for an unknown name, a missing package, or a cluster that does not answer.
+        BenchError: if a cluster does not answer, or a queue has no such option.
     """
-    if choice.name not in NEEDS:
-        raise BenchError(f"unknown executor '{choice.name}'", nearest(choice.name, NEEDS))
-    package = NEEDS[choice.name]
-    if package and find_spec(package) is None:
-        message = f"--executor {choice.name} needs the package '{package}'"
-        raise BenchError(message, f"pip install {package}")
     if choice.name == "ray":
         from bench.launch.ray_run import connect
 
