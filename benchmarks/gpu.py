@@ -6,6 +6,7 @@ operations are; against a bare loop, and against `transformers` with its Trainer
 the share of evaluations. `python benchmarks/gpu.py smoke cpu` tries the program where none is.
 """
 
+import os
 import socket
 import statistics
 import sys
@@ -27,7 +28,7 @@ from bench.flops import count_flops
 from bench.folders import find_folder
 from bench.judge import Judge
 from bench.machine import gpu_model
-from bench.trainer import Trainer, TrialOrder
+from bench.trainer import COMPILER_CACHES, Trainer, TrialOrder
 from bench.weights import WeightBlock
 from bench.workload import load_workload
 
@@ -45,7 +46,7 @@ def open_trainer(name: str, scale: str, device: str, place: Path) -> tuple[Train
         workload_folder=folder, submission_folder=find_folder("submissions", "adamw"),
         scale=scale, hparams={}, seed=0, budget_s=1e9, device=device,
         budget_examples=workload.scale.budget_steps * workload.scale.batch_size,
-        threads=4, log=place / "trainer.log", scratch=place,
+        threads=4, log=place / "trainer.log",
     )  # fmt: skip
     block = WeightBlock(workload.build_model())
     return Trainer(order, Channel(ends[0].detach()), block.fd, confined=False), block
@@ -61,6 +62,7 @@ def train(trainer: Trainer, steps: int) -> float:
 
 def measure(rival: str, scale: str, device: str, place: Path) -> None:
     name, make_rival = RIVALS[rival]
+    os.environ |= dict.fromkeys(COMPILER_CACHES, str(place))  # empty, as a trial finds them
     trainer, block = open_trainer(name, scale, device, place)
     workload = trainer.workload
     print(f"\n{name} ({scale}) beside {rival}", flush=True)
