@@ -6,7 +6,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.probe import reference_batch
-from bench.workload import Split, Workload
+from bench.workload import Split, Workload, device_of
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ def count_flops(workload: Workload, split: Split) -> ExampleFlops:
         workload: whose model it is.
         split: any of its splits; the first examples make the batch.
     """
-    device = next(iter(split.values())).device
+    device = device_of(split)
     model = workload.build_model().train().to(device)
     batch = reference_batch(workload, split, torch.Generator(device).manual_seed(0))
     with workload.precision(device), FlopCounterMode(display=False) as counter:

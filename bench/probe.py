@@ -10,7 +10,7 @@ import torch
 
 from bench.clock import Clock, SystemClock
 from bench.device import synchronize
-from bench.workload import Batch, Split, Workload
+from bench.workload import Batch, Split, Workload, device_of
 
 LEARNING_RATE = 0.01
 WARM_UP_STEPS = 3
@@ -35,7 +35,7 @@ def reference_batch(workload: Workload, split: Split, rng: torch.Generator) -> B
 
 def reference_steps(workload: Workload, split: Split) -> Iterator[None]:
     """Take reference steps on throw-away weights without end, one a turn, where the split lies."""
-    device = next(iter(split.values())).device
+    device = device_of(split)
     model = workload.build_model().train().to(device)
     optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE)
     rng = torch.Generator(device).manual_seed(0)

@@ -189,8 +189,7 @@ class Trial:
 
     def _has_saved_enough(self) -> bool:
         """Say whether states have taken their share of the time; those of large models do soon."""
-        wall_s = sum(self.ledger.seconds(account) for account in ("train", "eval", "other"))
-        return self.saving_s > max(FREE_SAVING_S, SAVING_SHARE * wall_s)
+        return self.saving_s > max(FREE_SAVING_S, SAVING_SHARE * self.ledger.wall_s)
 
     def _take_leave(self, trainer: TrainerProcess) -> None:
         """Ask what the trainer measured; if it fails at that, the verdict stands."""

@@ -9,7 +9,7 @@ from bench.data.order import ExampleOrder
 from bench.errors import BenchError
 from bench.parts.sampling import Stream
 from bench.seeds import derive_seed
-from bench.workload import Batch, Split, Workload
+from bench.workload import Batch, Split, Workload, device_of
 
 
 class TrainingData:
@@ -39,7 +39,7 @@ class TrainingData:
         self.held_out = 0
         self._workload = workload
         self._split = split
-        self._device = next(iter(split.values())).device
+        self._device = device_of(split)
         self._seed = seed
         self._order = ExampleOrder(seed, workload.config.name, self.count)
 

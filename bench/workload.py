@@ -23,6 +23,11 @@ Text: `tokens (M,) uint8`, with the workload's `vocabulary (V,) uint8` of byte v
 bench/data/split.py for the tokens of an encoding."""
 
 
+def device_of(split: Split) -> torch.device:
+    """Return the device that a split lies on, whole."""
+    return next(iter(split.values())).device
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """What a training step works on.

@@ -173,11 +173,11 @@ def _fill(folder: "RunFolder", plan: "Plan", choice: "Choice") -> list["TrialRec
 
 def _warn(plan: "Plan") -> None:
     """Say what makes the times of this run doubtful before it takes them."""
-    from bench.machine import doubts, fingerprint
+    from bench.machine import doubts
     from bench.protections import protections
 
     edition = plan.request.edition
-    machine = fingerprint(edition.threads, plan.device, plan.request.processes)
+    machine = plan.machine()
     if edition.gpu and machine.device != edition.gpu:
         said = f"{edition.name} was calibrated on {edition.gpu}, this is {machine.device}"
         typer.echo(f"warning: {said}: seconds do not compare, reference steps do")

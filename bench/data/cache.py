@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bench.data.source import SPLITS, Arrays, Decoded, Source, SplitName, file_sha256
+from bench.data.source import SPLITS, Arrays, Decoded, Source, SplitName
 from bench.errors import BenchError
+from bench.files import hash_file
 
 FORMAT: Final = 1
 META = "meta.json"
@@ -117,7 +118,7 @@ class CacheEntry:
         meta = self.read_meta()
         for split, files in meta.splits.items():
             for name, path in self.tensor_files(split).items():
-                if file_sha256(path) != files[name].sha256:
+                if hash_file(path) != files[name].sha256:
                     raise BenchError(f"{path} is altered: its SHA-256 is wrong", self.remedy)
         for name in sorted(meta.source.keys() | fingerprint.keys()):
             if meta.source.get(name) != fingerprint.get(name):
@@ -185,4 +186,4 @@ def _write_split(folder: Path, arrays: Arrays) -> dict[str, TensorFile]:
 
 def _write_array(path: Path, array: NDArray[Any]) -> TensorFile:
     np.save(path, np.ascontiguousarray(array), allow_pickle=False)
-    return TensorFile(bytes=path.stat().st_size, sha256=file_sha256(path))
+    return TensorFile(bytes=path.stat().st_size, sha256=hash_file(path))

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.config import DataConfig
-from bench.data.source import SPLITS, Arrays, Decoded, SplitName, file_sha256, make_key
+from bench.data.source import SPLITS, Arrays, Decoded, SplitName, make_key
 from bench.data.text import tokenize
 from bench.errors import BenchError
+from bench.files import hash_file
 
 Rows = Iterable[dict[str, Any]]
 Table = Mapping[str, Rows]
@@ -66,7 +67,7 @@ class FolderSource:
         if not files:
             message = f"the data folder {self.folder} is missing, or holds no Parquet file"
             raise BenchError(message, "mend `name` of the workload's data, or copy the data there")
-        return {str(path): file_sha256(path) for path in files}
+        return {str(path): hash_file(path) for path in files}
 
     def decode(self) -> Decoded:
         """Return the three splits."""

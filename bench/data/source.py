@@ -72,9 +72,3 @@ def make_key(config: DataConfig, identity: str) -> str:
     parts += [str(config.vocabulary)] if config.vocabulary else []
     digest = hashlib.sha256(repr(parts).encode()).hexdigest()
     return f"{config.source}-{Path(config.name).name}-{digest[:12]}"
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's content, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -12,7 +12,6 @@ from bench.launch.inbox import Inbox
 from bench.launch.local import LocalRun
 from bench.launch.plan import Choice, Plan
 from bench.launch.run_record import draw_up
-from bench.machine import fingerprint
 from bench.records import Machine, PlannedTrial, RunRecord, TrialRecord
 
 NEEDS = {"local": "", "ray": "ray", "submitit": "submitit"}
@@ -89,8 +88,7 @@ class ThisMachine:
 
     def machine(self) -> Machine:
         """Return the fingerprint of this machine."""
-        request = self.plan.request
-        return fingerprint(request.edition.threads, self.plan.device, request.processes)
+        return self.plan.machine()
 
     def width(self) -> int:
         """Return 1: never two timed trials on the same cores."""

@@ -3,11 +3,11 @@
 from bench.checkpoint import Checkpoints, Standing
 from bench.errors import BenchError
 from bench.files import write_atomically
-from bench.launch.local import CHECKPOINTS, LOG_FILE, open_trial
+from bench.launch.local import CHECKPOINTS, LOG_FILE, close_trial, open_trial
 from bench.launch.parcel import Ended, Evaluated, News, Parcel, Saved
 from bench.launch.plan import Plan
 from bench.records import Evaluation, PlannedTrial, RunRecord, TrialRecord
-from bench.run_folder import RunFolder, is_final
+from bench.run_folder import RunFolder
 from bench.watcher import Watcher
 
 
@@ -41,8 +41,6 @@ class Inbox:
         self.watcher.started(planned)
         return Parcel(
             run=self.record.model_copy(update=used).model_dump_json(by_alias=True),
-            device=self.plan.device,
-            processes=self.plan.request.processes,
             events=[event.model_dump_json() for event in self.folder.read_events(planned)],
             states=states.read(standing.last.index) if standing else {},
         )
@@ -71,11 +69,8 @@ class Inbox:
         if trial.key() != planned.key():
             raise ValueError(f"the record of {trial.key()} came for {planned.key()}")
         write_atomically(self.folder.path / planned.key().path() / LOG_FILE, log)
-        self.folder.write_trial(trial)
-        if is_final(trial):
-            self._states(planned).remove()
+        close_trial(self.folder, trial, self._states(planned), self.watcher)
         self.made.append(trial)
-        self.watcher.ended(trial)
 
     def _states(self, planned: PlannedTrial) -> Checkpoints:
         return Checkpoints(self.folder.path / planned.key().path() / CHECKPOINTS)

@@ -49,6 +49,23 @@ def open_trial(
     return standing
 
 
+def close_trial(
+    folder: RunFolder, record: TrialRecord, states: Checkpoints, watcher: Watcher
+) -> None:
+    """Put a trial's end on record; a final one needs its states no more.
+
+    Args:
+        folder: of the run.
+        record: of the trial.
+        states: of the trial.
+        watcher: is told of it.
+    """
+    folder.write_trial(record)
+    if is_final(record):
+        states.remove()
+    watcher.ended(record)
+
+
 @dataclass
 class LocalRun:
     """A run on this machine.
@@ -96,10 +113,7 @@ class LocalRun:
             if not trial.killed or evaluated <= reached:
                 break
             reached = evaluated
-        self.folder.write_trial(record)
-        if is_final(record):
-            self._checkpoints(planned).remove()
-        self.watcher.ended(record)
+        close_trial(self.folder, record, self._checkpoints(planned), self.watcher)
         return record
 
     def _checkpoints(self, planned: PlannedTrial) -> Checkpoints:

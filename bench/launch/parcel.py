@@ -9,24 +9,21 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.checkpoint import Checkpoints, Standing
-from bench.config import Device
 from bench.data import prepare
-from bench.editions import load_edition
 from bench.errors import BenchError
 from bench.folders import copy_source
 from bench.launch.local import CHECKPOINTS, LOG_FILE, LocalRun
-from bench.launch.plan import Plan, Request
+from bench.launch.plan import Plan, request_of
 from bench.launch.provenance import find_versions
 from bench.launch.run_record import draw_up
-from bench.machine import fingerprint
 from bench.manifests import choose_scale, read_workload
 from bench.records import Evaluation, Machine, PlannedTrial, RunRecord, TrialRecord
 from bench.run_folder import RunFolder
-from bench.tables import base_of, variant_of
+from bench.tables import variant_of
 
 
 @dataclass(frozen=True)
@@ -35,15 +32,11 @@ class Parcel:
 
     Attributes:
         run: JSON of the run's record, with this trial as its plan.
-        device: to train on.
-        processes: that train together.
         events: JSON of the evaluations that are on record already.
         states: files of the states that it can go on from, by name.
     """
 
     run: str
-    device: Device
-    processes: int
     events: list[str] = field(default_factory=list)
     states: dict[str, bytes] = field(default_factory=dict)
 
@@ -85,10 +78,11 @@ KINDS: dict[str, type[News]] = {kind.__name__: kind for kind in (Evaluated, Save
 
 def stage(plan: Plan, root: Path) -> None:
     """Lay out a plan's plug-ins as they are in a checkout."""
+    there = plan.below(root)
     for name, folder in plan.workloads.items():
-        copy_source(folder, root / "workloads" / base_of(name))
+        copy_source(folder, there.workloads[name])
     for name, folder in plan.submissions.items():
-        copy_source(folder, root / "submissions" / name)
+        copy_source(folder, there.submissions[name])
 
 
 def draw_up_elsewhere(plan: Plan, root: Path) -> RunRecord:
@@ -98,15 +92,12 @@ def draw_up_elsewhere(plan: Plan, root: Path) -> RunRecord:
         plan: of the run.
         root: that `stage` laid them out below.
     """
-    workloads = {name: root / "workloads" / base_of(name) for name in plan.workloads}
-    submissions = {name: root / "submissions" / name for name in plan.submissions}
-    return draw_up(replace(plan, workloads=workloads, submissions=submissions))
+    return draw_up(plan.below(root))
 
 
 def fingerprint_elsewhere(plan: Plan) -> Machine:
     """Return the fingerprint of the machine that this is called on, as a run by a plan has it."""
-    request = plan.request
-    return fingerprint(request.edition.threads, plan.device, request.processes)
+    return plan.machine()
 
 
 def make_parcel(parcel: Parcel, root: Path) -> Iterator[News]:
@@ -120,13 +111,14 @@ def make_parcel(parcel: Parcel, root: Path) -> Iterator[News]:
         What happens, in its order; last `Ended`, or `Refused` alone.
     """
     run = RunRecord.model_validate_json(parcel.run)
-    misfit = find_misfit(run, parcel)
+    plan = _plan_of_run(run).below(root)
+    misfit = find_misfit(run, plan)
     if misfit:
         yield misfit
         return
     with tempfile.TemporaryDirectory(prefix="bench-parcel-") as place:
         news: queue.Queue[News | Exception | None] = queue.Queue()
-        worker = threading.Thread(target=_work, args=(parcel, run, root, Path(place), news.put))
+        worker = threading.Thread(target=_work, args=(parcel, run, plan, Path(place), news.put))
         worker.start()
         while (item := news.get()) is not None:
             if isinstance(item, Exception):
@@ -135,10 +127,9 @@ def make_parcel(parcel: Parcel, root: Path) -> Iterator[News]:
         worker.join()
 
 
-def find_misfit(run: RunRecord, parcel: Parcel) -> Refused | None:
+def find_misfit(run: RunRecord, plan: Plan) -> Refused | None:
     """Say why this machine's numbers would not be of this run; None if they are."""
-    machine = fingerprint(run.machine.threads, parcel.device, parcel.processes)
-    here, there = machine.model_dump(), run.machine.model_dump()
+    here, there = plan.machine().model_dump(), run.machine.model_dump()
     versions = find_versions(set(run.versions) - {"bench", "python"})
     differences = [f"{k} {here[k]}, the run's {there[k]}" for k in there if here[k] != there[k]]
     differences += [
@@ -153,10 +144,10 @@ def find_misfit(run: RunRecord, parcel: Parcel) -> Refused | None:
 
 
 def _work(
-    parcel: Parcel, run: RunRecord, root: Path, place: Path, tell: Callable[..., None]
+    parcel: Parcel, run: RunRecord, plan: Plan, place: Path, tell: Callable[..., None]
 ) -> None:
     try:
-        _make(parcel, run, root, place, tell)
+        _make(parcel, run, plan, place, tell)
     except BenchError as error:
         tell(Refused(error.message, error.hint))
     except Exception as error:  # noqa: BLE001 - raised again where somebody waits for it
@@ -166,10 +157,9 @@ def _work(
 
 
 def _make(
-    parcel: Parcel, run: RunRecord, root: Path, place: Path, tell: Callable[[News], None]
+    parcel: Parcel, run: RunRecord, plan: Plan, place: Path, tell: Callable[[News], None]
 ) -> None:
     [planned] = run.plan
-    plan = relocate(run, root, parcel.device, parcel.processes)
     _prepare(run, plan, planned)
     folder = RunFolder(place / "run")
     home = folder.path / planned.key().path()
@@ -189,25 +179,11 @@ def _make(
     tell(Ended(trial.model_dump_json(by_alias=True), log))
 
 
-def relocate(run: RunRecord, root: Path, device: Device, processes: int) -> Plan:
-    """Return the plan of a run's record over plug-ins that lie elsewhere.
-
-    Args:
-        run: its workloads and submissions are those of the plan.
-        root: of the folders `workloads` and `submissions`.
-        device: to train on.
-        processes: that train together.
-    """
-    request = Request(
-        edition=load_edition(run.scale),
-        rules=run.rules,
-        seed=run.seed,
-        device=device,
-        processes=processes,
-    )
-    workloads = {name: root / "workloads" / base_of(name) for name in run.workloads}
-    submissions = {name: root / "submissions" / name for name in run.submissions}
-    return Plan(request, workloads, frozenset(), submissions, run.studies, 1)
+def _plan_of_run(run: RunRecord) -> Plan:
+    """Return the plan of a run's record; where its plug-ins are, `Plan.below` says."""
+    workloads = dict.fromkeys(run.workloads, Path())
+    submissions = dict.fromkeys(run.submissions, Path())
+    return Plan(request_of(run), workloads, frozenset(), submissions, run.studies, 1)
 
 
 def _prepare(run: RunRecord, plan: Plan, planned: PlannedTrial) -> None:

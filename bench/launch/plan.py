@@ -1,14 +1,16 @@
 """Which trials a run is to make: names to folders, rules to trials."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench.config import Device, EditionConfig, RulesetConfig, SubmissionConfig
+from bench.editions import load_edition
 from bench.errors import BenchError, nearest
 from bench.folders import Kind, find_folders, folder_sha256
 from bench.launch.held_out import draw_held_out
+from bench.machine import count_processes, fingerprint
 from bench.manifests import choose_scale, read_submission, read_workload
-from bench.records import PlannedTrial
+from bench.records import Machine, PlannedTrial, RunRecord
 from bench.seeds import derive_seed
 from bench.tables import Hparams, base_of, variant_of
 from bench.tuning import draw_trials
@@ -58,6 +60,17 @@ class Request:
     argv: list[str] = field(default_factory=list)
 
 
+def request_of(record: RunRecord) -> Request:
+    """Return what a run was asked for, as far as making its trials again depends on it."""
+    return Request(
+        edition=load_edition(record.scale),
+        rules=record.rules,
+        seed=record.seed,
+        device="cpu" if record.machine.device.endswith("cpu") else "cuda",
+        processes=count_processes(record.machine),
+    )
+
+
 @dataclass(frozen=True)
 class Choice:
     """Where trials are to be made.
@@ -99,6 +112,21 @@ class Plan:
     def device(self) -> Device:
         """The device that models are trained and judged on."""
         return self.request.device or self.request.edition.device
+
+    def machine(self) -> Machine:
+        """Return the fingerprint of the machine that this is called on, as the run has it."""
+        request = self.request
+        return fingerprint(request.edition.threads, self.device, request.processes)
+
+    def below(self, root: Path) -> "Plan":
+        """Return this plan over plug-ins that lie elsewhere.
+
+        Args:
+            root: of the folders `workloads` and `submissions`.
+        """
+        workloads = {name: root / "workloads" / base_of(name) for name in self.workloads}
+        submissions = {name: root / "submissions" / name for name in self.submissions}
+        return replace(self, workloads=workloads, submissions=submissions)
 
     @property
     def run_name(self) -> str:

@@ -134,7 +134,7 @@ class RayCluster:
     def draw_up(self, plan: Plan) -> RunRecord:
         """Return the record of a new run, as probed on a node."""
         there = cast("RunRecord", self._ask(_draw_up_there, plan))
-        return there.model_copy(update={"commit": find_commit(), "argv": plan.request.argv})
+        return there.model_copy(update={"commit": find_commit()})
 
     def _ask(self, question: Callable[[Plan], object], plan: Plan) -> object:
         until = self.clock.now() + PATIENCE_S

@@ -15,7 +15,6 @@ from bench.errors import BenchError
 from bench.folders import folder_sha256
 from bench.launch.plan import Plan
 from bench.launch.provenance import find_commit, find_versions
-from bench.machine import fingerprint
 from bench.manifests import choose_scale, read_submission, read_workload
 from bench.memory import check_memory
 from bench.probe import ReferenceProbe
@@ -73,7 +72,7 @@ def draw_up(plan: Plan) -> RunRecord:
         rules=request.rules,
         seed=request.seed,
         studies=plan.studies,
-        machine=fingerprint(request.edition.threads, plan.device, request.processes),
+        machine=plan.machine(),
         versions=find_versions(needed),
         commit=find_commit(),
         argv=request.argv,

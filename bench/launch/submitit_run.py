@@ -91,7 +91,7 @@ class JobQueue:
     def draw_up(self, plan: Plan) -> RunRecord:
         """Return the record of a new run, as probed by a job."""
         there = cast("RunRecord", self._ask(draw_up_elsewhere, plan, self._home / "root"))
-        return there.model_copy(update={"commit": find_commit(), "argv": plan.request.argv})
+        return there.model_copy(update={"commit": find_commit()})
 
     def _ask(self, question: Any, *given: object) -> object:  # noqa: ANN401 - any function
         job = self._executor.submit(question, *given)

@@ -8,12 +8,10 @@ from pathlib import Path
 
 from bench.confirmations import Confirmation, hash_trial
 from bench.data.preparation import prepare
-from bench.editions import load_edition
 from bench.errors import BenchError
 from bench.folders import copy_source, find_folder, folder_sha256
 from bench.launch.local import LocalRun
-from bench.launch.plan import Plan, Request
-from bench.machine import count_processes, fingerprint
+from bench.launch.plan import Plan, request_of
 from bench.manifests import choose_scale, read_workload
 from bench.records import Evaluation, PlannedTrial, RunRecord, TrialRecord, WorkloadRecord
 from bench.run_folder import RunFolder
@@ -48,7 +46,7 @@ def repeat(
     with again.lock():
         again.create(record.model_copy(update={"plan": planned}))
         made = LocalRun(plan, record, again, watcher).make(planned)
-    machine = fingerprint(record.machine.threads, plan.device, plan.request.processes)
+    machine = plan.machine()
     exact = machine == record.machine and plan.device == "cpu"
     found = []
     for trial, new in zip(trials, made, strict=True):
@@ -128,14 +126,7 @@ def draw_plan(
             message = f"{source} is not what ran: its hash is not that of the record"
             raise BenchError(message, "restore it; no number of this trial can be repeated")
         submissions[trial.submission] = copied
-    request = Request(
-        edition=load_edition(record.scale),
-        rules=record.rules,
-        seed=record.seed,
-        device="cpu" if record.machine.device.endswith("cpu") else "cuda",
-        processes=count_processes(record.machine),
-    )
-    return Plan(request, workloads, frozenset(), submissions, record.studies, 1)
+    return Plan(request_of(record), workloads, frozenset(), submissions, record.studies, 1)
 
 
 def _check_workload(name: str, folder: Path, record: RunRecord) -> None:
