@@ -114,3 +114,47 @@ def test_pieces_of_ghost_batches_see_their_own_statistics():
     submission.task.model.norm.register_forward_hook(lambda m, i, o: seen.append(len(i[0])))
     submission.step(next(submission.batches()))
     assert seen == [4] * 4
+
+
+def test_examples_are_learnt_put_off_or_left_out_by_their_rank_in_the_bank():
+    submission = tiny("modify", drop_below=0.2, postpone_above=0.8)
+    ids = torch.arange(8)
+    assert submission._choose(ids, torch.linspace(0, 9, 8)).all(), "the bank knows nothing yet"
+    submission.bank = torch.arange(50.0)
+    values = torch.tensor([-1.0, 8.5, 10.5, 25.0, 39.5, 40.5, 49.5, 60.0])
+    learnt = [False, False, True, True, True, False, False, False]
+    assert submission._choose(ids, values).tolist() == learnt
+    assert submission.postponed.tolist() == [5, 6, 7]
+
+
+def test_gradients_are_of_what_is_learnt_and_the_bank_follows():
+    submission = tiny("modify", drop_below=0.3, postpone_above=0.7, bank_momentum=0.75)
+    batches = submission.batches()
+    batch = next(batches)
+    losses = submission.task.loss(batch, "none")
+    values = losses.detach()
+    before = values.quantile(torch.linspace(0, 1, 50))
+    submission.bank = before.clone()
+    ranks = torch.tensor([(before < value).float().mean().item() for value in values])
+    learnt = (ranks >= 0.3) & (ranks <= 0.7)
+    assert 0 < learnt.sum() < len(learnt)
+    expected = torch.autograd.grad(losses[learnt].mean(), submission.trainable)
+    submission.gradients(batch)
+    for tensor, gradient in zip(submission.trainable, expected, strict=True):
+        assert torch.allclose(tensor.grad, gradient, atol=1e-6)
+    mixed = 0.75 * before[batch.ids] + 0.25 * values
+    assert torch.allclose(submission.bank[batch.ids], mixed)
+
+
+def test_what_is_put_off_comes_once_it_fills_a_batch_and_is_learnt_whole():
+    submission = tiny("modify", drop_below=0.0, postpone_above=0.0)
+    submission.bank = torch.full((50,), -1.0)
+    batches = submission.batches()
+    hard = next(batches)
+    submission.step(hard)
+    assert all((tensor.grad == 0).all() for tensor in submission.trainable)
+    again = next(batches)
+    assert again.ids.tolist() == hard.ids.tolist()
+    submission.step(again)
+    assert any((tensor.grad != 0).any() for tensor in submission.trainable)
+    assert next(batches).ids.tolist() != hard.ids.tolist()

@@ -245,3 +245,40 @@ def test_nadamp(rng, weight):
         return (1 - lr * decay) * w - lr * ahead / scale
 
     follow(optimizer, weight, rng, update)
+
+
+@pytest.mark.parametrize("nesterov", [True, False])
+@pytest.mark.parametrize("precondition", [True, False])
+def test_generalized_adam(rng, weight, nesterov, precondition):
+    lr, beta1, beta2, decay, eps = 0.02, 0.9, 0.95, 0.1, 1e-8
+    optimizer = module("generalized_adam").GeneralizedAdam(
+        [weight], lr, (beta1, beta2), decay, nesterov=nesterov, precondition=precondition, eps=eps
+    )
+    kept = {"m": 0.0, "v": 0.0}
+
+    def update(w, g, step):
+        kept["m"] = beta1 * kept["m"] + (1 - beta1) * g
+        kept["v"] = beta2 * kept["v"] + (1 - beta2) * g**2
+        taken = beta1 * kept["m"] + (1 - beta1) * g if nesterov else kept["m"]
+        scale = np.sqrt(kept["v"] / (1 - beta2**step)) + eps if precondition else 1.0
+        return (1 - lr * decay) * w - lr * taken / (1 - beta1**step) / scale
+
+    follow(optimizer, weight, rng, update)
+
+
+def test_plain_generalized_adam_is_sgd_with_momentum_after_its_bias_has_gone(weight):
+    theirs = nn.Parameter(weight.detach().clone())
+    beta1, lr = 0.5, 0.2
+    ours = module("generalized_adam").GeneralizedAdam(
+        [weight], lr, (beta1, 0.9), precondition=False
+    )
+    sgd = torch.optim.SGD([theirs], lr * (1 - beta1), momentum=beta1, nesterov=True)
+    gradient = torch.ones_like(weight)
+    for step in range(80):
+        before = weight.detach().clone(), theirs.detach().clone()
+        weight.grad, theirs.grad = gradient.clone(), gradient.clone()
+        ours.step()
+        sgd.step()
+        if step > 60:
+            moved = weight.detach() - before[0], theirs.detach() - before[1]
+            assert torch.allclose(*moved, rtol=1e-9)
