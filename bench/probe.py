@@ -18,6 +18,9 @@ WARM_UP_STEPS = 3
 STEPS_BEFORE = 2
 """A trial, and between two stretches of it: few enough to cost under 2 % of its time."""
 STEPS_BETWEEN = 1
+QUIET_ROUNDS = 3
+QUIET_STEPS = 12
+"""In each round of the probe that turns a budget into seconds for a whole run."""
 
 
 def reference_batch(workload: Workload, split: Split, rng: torch.Generator) -> Batch:
@@ -82,9 +85,12 @@ class ReferenceProbe:
             seconds.append(self._clock.now() - began)
         return seconds
 
-    def median_step_s(self, count: int) -> float:
-        """Return the median seconds of some steps."""
-        return statistics.median(self.time_steps(count))
+    def quiet_step_s(self) -> float:
+        """Return the seconds of a step of this machine by itself: the least median of some rounds.
+
+        What else runs only slows a step down, and a burst of it would lengthen a run's budgets.
+        """
+        return min(statistics.median(self.time_steps(QUIET_STEPS)) for _ in range(QUIET_ROUNDS))
 
 
 class ReferenceClock:

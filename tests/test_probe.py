@@ -7,7 +7,14 @@ from torch import nn
 from bench.data import prepare
 from bench.data.split import load_split
 from bench.folders import find_folder
-from bench.probe import STEPS_BEFORE, STEPS_BETWEEN, ReferenceClock, ReferenceProbe, reference_steps
+from bench.probe import (
+    QUIET_STEPS,
+    STEPS_BEFORE,
+    STEPS_BETWEEN,
+    ReferenceClock,
+    ReferenceProbe,
+    reference_steps,
+)
 from bench.workload import load_workload
 
 
@@ -59,7 +66,26 @@ def test_a_probe_times_steps_alone(workload):
     split = load_split(workload.scale.data, "validation")
     probe = ReferenceProbe(workload, split, TickingClock())
     assert probe.time_steps(3) == [1.0, 1.0, 1.0]
-    assert probe.median_step_s(2) == 1.0
+
+
+class BurstClock(TickingClock):
+    """Takes three times as long from a step to another."""
+
+    def __init__(self, first: int, last: int) -> None:
+        super().__init__()
+        self.asked, self.slow = 0, range(2 * first, 2 * last)
+
+    def now(self) -> float:
+        self.time += 3.0 if self.asked in self.slow else 1.0
+        self.asked += 1
+        return self.time
+
+
+@pytest.mark.parametrize("first", [0, QUIET_STEPS, 2 * QUIET_STEPS])
+def test_a_burst_of_load_does_not_lengthen_budgets(workload, first):
+    split = load_split(workload.scale.data, "validation")
+    clock = BurstClock(first, first + QUIET_STEPS)
+    assert ReferenceProbe(workload, split, clock).quiet_step_s() == 1.0
 
 
 def test_a_reference_step_trains_throw_away_weights(workload, monkeypatch):

@@ -24,9 +24,6 @@ from bench.tables import base_of, variant_of
 from bench.trainer import set_up_torch
 from bench.workload import Workload, load_workload
 
-PROBED_STEPS = 12
-"""That a budget's seconds are taken from."""
-
 
 class Surveyor(Protocol):
     """Knows the machine that trials are made on."""
@@ -118,7 +115,7 @@ def _probe_step_s(workload: Workload, plan: Plan) -> float:
     set_up_torch(plan.request.edition.threads, plan.device)
     check_memory(workload, load_split(workload.scale.data, "train"), torch.device(plan.device))
     split = load_split(workload.scale.data, "train", plan.device)
-    return ReferenceProbe(workload, split).median_step_s(PROBED_STEPS)
+    return ReferenceProbe(workload, split).quiet_step_s()
 
 
 def _record_submission(folder: Path) -> SubmissionRecord:

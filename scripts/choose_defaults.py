@@ -1,0 +1,135 @@
+"""Make docs/defaults.md: of each submission's tried settings, which does best over workloads.
+
+`python scripts/choose_defaults.py PATH… > docs/defaults.md`, with evidence files of calibrations,
+runs by a ruleset that draws settings (`bench run --rules external --studies 1`), and runs of the
+defaults that stood before (`bench run --rules quick`).
+"""
+
+import math
+import sys
+from collections import defaultdict
+from pathlib import Path
+from statistics import mean
+
+from bench.records import TrialRecord
+from bench.run_folder import RunFolder
+from bench.score.calibration import Attempt, Evidence
+from bench.score.times import first_hit, time_on
+from bench.tables import Hparams
+
+HEAD = """# Defaults
+
+How the defaults of the best known submissions were chosen. Made by `scripts/choose_defaults.py`
+from records: of the settings that were tried of a submission, the one with the least mean rank
+over workloads; of two, the one whose worst rank is better. Settings that reached the target rank
+by their reference steps to it, the others after them by the best value of the metric. The defaults
+are the chosen values, rounded.
+
+Settings are the first points that the seed 0 draws from the submission's search space, the same on
+each workload, and the defaults that stood before, under the same rules. Those of the baselines of
+calibrations are from the workloads' evidence files: half a budget, without a target.
+
+"""
+Setting = tuple[tuple[str, object], ...]
+Merit = tuple[float, float]
+"""Reference steps to the target, infinite if missed, then the metric, less being better."""
+
+
+class Tried:
+    """What each setting of a submission did on each workload."""
+
+    def __init__(self) -> None:
+        self.merits: dict[str, dict[Setting, Merit]] = defaultdict(dict)
+
+    def add(self, folder: RunFolder, step_s: float, trial: TrialRecord) -> None:
+        """Take in a finished trial.
+
+        Args:
+            folder: of its run.
+            step_s: seconds of a reference step of its workload.
+            trial: its record.
+        """
+        events = folder.read_events(trial.key())
+        sign = 1 if trial.direction == "min" else -1
+        values = [sign * event.validation for event in events if event.validation is not None]
+        hit = first_hit(events, trial)
+        steps = time_on("reference", hit, step_s) if hit else math.inf
+        setting = tuple(sorted(trial.hparams.items()))
+        self.merits[trial.workload][setting] = steps, min(values, default=math.inf)
+
+    def add_evidence(self, evidence: Evidence, attempt: Attempt) -> None:
+        """Take in a trial of a calibration's search."""
+        sign = 1 if evidence.direction == "min" else -1
+        value = math.inf if attempt.value is None else sign * attempt.value
+        setting = tuple(sorted(attempt.hparams.items()))
+        self.merits[evidence.workload][setting] = math.inf, value
+
+    def settings(self) -> list[Setting]:
+        """Return those tried on every workload: others cannot be ranked with them."""
+        tried = [set(merits) for merits in self.merits.values()]
+        return sorted(set.intersection(*tried), key=str) if tried else []
+
+    def ranks(self, setting: Setting) -> list[int]:
+        """Return a setting's rank on each workload; 1 is the best."""
+        rivals = self.settings()
+        return [
+            1 + sum(merits[rival] < merits[setting] for rival in rivals)
+            for _, merits in sorted(self.merits.items())
+        ]
+
+    def choose(self) -> Setting:
+        """Return the setting with the least mean rank, then the least worst one."""
+        return min(self.settings(), key=lambda s: (mean(self.ranks(s)), max(self.ranks(s))))
+
+
+def read_paths(paths: list[Path]) -> dict[str, Tried]:
+    """Return what was tried of each submission.
+
+    Args:
+        paths: of runs' folders, and of evidence files.
+    """
+    tried: dict[str, Tried] = defaultdict(Tried)
+    for path in paths:
+        if path.is_file():
+            evidence = Evidence.model_validate_json(path.read_text())
+            for attempt in evidence.search:
+                tried[attempt.submission].add_evidence(evidence, attempt)
+            continue
+        folder = RunFolder(path)
+        run = folder.read()
+        for trial in folder.finished(run).values():
+            step_s = run.workloads[trial.workload].reference_step_s
+            tried[trial.submission].add(folder, step_s, trial)
+    return dict(sorted(tried.items()))
+
+
+def make_section(name: str, tried: Tried) -> str:
+    """Return a submission's part of the page."""
+    workloads = sorted(tried.merits)
+    lines = [f"## {name}\n", f"| setting | {' | '.join(workloads)} | mean rank |"]
+    lines.append("| --- |" + " ---: |" * (len(workloads) + 1))
+    chosen = tried.choose()
+    for setting in sorted(tried.settings(), key=lambda s: mean(tried.ranks(s))):
+        mark = "**" if setting == chosen else ""
+        cells = [_show_merit(tried.merits[workload][setting]) for workload in workloads]
+        row = [f"{mark}{_show_setting(dict(setting))}{mark}", *cells]
+        lines.append(f"| {' | '.join(row)} | {mean(tried.ranks(setting)):.1f} |")
+    return "\n".join(lines) + "\n"
+
+
+def _show_setting(hparams: Hparams) -> str:
+    return ", ".join(
+        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in hparams.items()
+    )
+
+
+def _show_merit(merit: Merit) -> str:
+    steps, value = merit
+    return f"{abs(value):.4g}" if math.isinf(steps) else f"{steps:.0f} steps"
+
+
+if __name__ == "__main__":
+    found = read_paths([Path(argument) for argument in sys.argv[1:]])
+    sections = [make_section(name, tried) for name, tried in found.items()]
+    sys.stdout.write(HEAD + "\n".join(sections))
