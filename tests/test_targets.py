@@ -5,7 +5,7 @@ from statistics import median
 import pytest
 
 from bench.config import ScaleConfig, WorkloadConfig
-from bench.folders import EVIDENCE, bundled_root, find_folders
+from bench.folders import EVIDENCE, bundled_root, find_folders, import_module
 from bench.manifests import choose_variant, read_workload
 from bench.score.calibration import Evidence, best, describe_setting, evidence_name
 
@@ -57,3 +57,10 @@ def test_a_calibrated_target_is_what_its_evidence_gives(name, variant, scale):
 def test_no_evidence_is_left_over(name):
     files = {path.name for path in (WORKLOADS / name / EVIDENCE).glob("*")}
     assert files <= {evidence_name(s, v) for n, v, s in calibrated() if n == name}
+
+
+def test_the_page_of_targets_is_what_the_evidence_says():
+    root = bundled_root()
+    script = import_module(root / "scripts", "make_targets_table")
+    page = (root / "docs" / "targets.md").read_text(encoding="utf-8")
+    assert page == script.make_table(script.read_evidence()), "make it anew: see the page"

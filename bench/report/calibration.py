@@ -44,12 +44,26 @@ def summarize(evidence: Evidence) -> list[str]:
     ]
     if evidence.test_target is not None:
         lines.append(f"On the test split that is {evidence.test_target:g}.")
-    return [*lines, _judge(evidence)]
+    return [*lines, judge(evidence)]
 
 
 def proof_times(evidence: Evidence) -> dict[str, float]:
     """Return the median reference steps of each baseline's best setting, infinite for a miss."""
     return {name: _median_steps(name, evidence) for name in _names(evidence)}
+
+
+def judge(evidence: Evidence) -> str:
+    """Say whether a target tells methods apart: how many reach it, and how far apart in time."""
+    every = proof_times(evidence)
+    times = [steps for steps in every.values() if math.isfinite(steps)]
+    reached = f"{len(times)} of {len(every)} tuned baselines reach it"
+    if len(times) < 2:
+        return f"{reached}: too few to tell methods apart."
+    missed = len(times) < len(every)
+    slowest = evidence.budget_steps / BUDGET_SHARE if missed else max(times)
+    spread, bound = slowest / min(times), "at least " if missed else ""
+    verdict = "enough" if spread >= WANTED_SPREAD else "little"
+    return f"{reached}; the slowest is {bound}{spread:.2f} times as late as the fastest: {verdict}."
 
 
 def _median_steps(name: str, evidence: Evidence) -> float:
@@ -90,16 +104,3 @@ def _spread_of(times: Sequence[float], unit: str) -> str:
         return ""
     variation = statistics.stdev(times) / statistics.mean(times)
     return f", after {statistics.median(times):.4g} {unit} in the median (CV {variation:.1%})"
-
-
-def _judge(evidence: Evidence) -> str:
-    every = proof_times(evidence)
-    times = [steps for steps in every.values() if math.isfinite(steps)]
-    reached = f"{len(times)} of {len(every)} tuned baselines reach it"
-    if len(times) < 2:
-        return f"{reached}: too few to tell methods apart."
-    missed = len(times) < len(every)
-    slowest = evidence.budget_steps / BUDGET_SHARE if missed else max(times)
-    spread, bound = slowest / min(times), "at least " if missed else ""
-    verdict = "enough" if spread >= WANTED_SPREAD else "little"
-    return f"{reached}; the slowest is {bound}{spread:.2f} times as late as the fastest: {verdict}."

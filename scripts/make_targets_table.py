@@ -1,0 +1,81 @@
+"""Make docs/targets.md: how good every calibrated target is, from the evidence beside it.
+
+`python scripts/make_targets_table.py > docs/targets.md`
+"""
+
+import math
+import statistics
+import sys
+from pathlib import Path
+
+from bench.folders import EVIDENCE
+from bench.report.calibration import judge, proof_times
+from bench.score.calibration import Evidence
+
+WORKLOADS = Path(__file__).parents[1] / "workloads"
+HEAD = """# Targets
+
+How good the calibrated targets are, by the evidence beside each workload (`workloads/*/evidence/`).
+Made by `scripts/make_targets_table.py`.
+
+A target is what the best tuned baseline's median seed has at three quarters of half the budget
+([RULES](../RULES.md), 18). A good one is reached by most tuned baselines within the whole budget,
+with times apart, and missed by settings taken at random. *A cell* says how many of three seeds of a
+baseline's best setting reach the target, after how many reference steps in the median, and how many
+of its eight random settings do in half the budget. *Spread* is the slowest over the fastest; if one
+misses, the budget stands for its time. *Repeats* are ten seeds of one setting in half the budget:
+how many hit, and the coefficient of variation of their times in reference steps and in seconds.
+
+"""
+
+
+def read_evidence() -> list[Evidence]:
+    """Return all evidence, a workload before its variants."""
+    files = sorted(WORKLOADS.glob(f"*/{EVIDENCE}/*.json"), key=lambda f: (f.parts[-3], f.stem))
+    return [Evidence.model_validate_json(file.read_bytes()) for file in files]
+
+
+def make_table(found: list[Evidence]) -> str:
+    """Return the page."""
+    names = list(dict.fromkeys(name for evidence in found for name in proof_times(evidence)))
+    header = ["workload", "target", "test", *names, "repeats", "CV", "so"]
+    lines = [f"| {' | '.join(header)} |", "|" + " --- |" * len(header)]
+    for evidence in found:
+        sign = "≤" if evidence.direction == "min" else "≥"
+        row = [
+            f"{evidence.workload} ({evidence.scale})",
+            f"{evidence.metric} {sign} {evidence.target:g}",
+            f"{evidence.test_target:g}" if evidence.test_target is not None else "",
+            *(_show_baseline(name, evidence) for name in names),
+            *_show_repeats(evidence),
+            judge(evidence).rstrip("."),
+        ]
+        lines.append(f"| {' | '.join(row)} |")
+    return HEAD + "\n".join(lines) + "\n"
+
+
+def _show_baseline(name: str, evidence: Evidence) -> str:
+    proved = [attempt for attempt in evidence.proof if attempt.submission == name]
+    tried = [attempt for attempt in evidence.search if attempt.submission == name]
+    hits = sum(attempt.time_s is not None for attempt in proved)
+    by_chance = sum(attempt.time_s is not None for attempt in tried)
+    steps = proof_times(evidence)[name]
+    time = f", {steps:.0f} steps" if math.isfinite(steps) else ""
+    return f"{hits}/{len(proved)}{time}; {by_chance}/{len(tried)}"
+
+
+def _show_repeats(evidence: Evidence) -> tuple[str, str]:
+    hit = [attempt for attempt in evidence.repeats if attempt.time_s is not None]
+    variations = [
+        statistics.stdev(times) / statistics.mean(times)
+        for times in ([a.reference_steps or 0.0 for a in hit], [a.time_s or 0.0 for a in hit])
+        if len(times) > 1
+    ]
+    return (
+        f"{evidence.repeats[0].submission} {len(hit)}/{len(evidence.repeats)}",
+        ", ".join(f"{variation:.1%}" for variation in variations),
+    )
+
+
+if __name__ == "__main__":
+    sys.stdout.write(make_table(read_evidence()))
