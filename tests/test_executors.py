@@ -105,12 +105,13 @@ def compare(one: Path, other: Path) -> None:
     first, second = RunFolder(one), RunFolder(other)
     assert first.finished().keys() == second.finished().keys()
     assert first.finished()
+    same = []
     for key in first.finished():
         pairs = zip(first.read_events(key), second.read_events(key), strict=False)
-        same = [(a, b) for a, b in pairs if a.examples == b.examples]
-        assert same
-        for a, b in same:
-            assert [getattr(a, n) for n in COMPARED] == [getattr(b, n) for n in COMPARED]
+        same += [(a, b) for a, b in pairs if a.examples == b.examples]
+    assert same
+    for a, b in same:
+        assert [getattr(a, n) for n in COMPARED] == [getattr(b, n) for n in COMPARED]
 
 
 @needs_ray

@@ -112,7 +112,8 @@ def test_muon_gives_hidden_tensors_to_muon_and_the_rest_to_adamw():
     held = {tensor.data_ptr() for tensor in muon.param_groups[0]["params"]}
     hidden = {p.name for p in submission.task.parameters if p.tensor.data_ptr() in held}
     assert hidden == {"conv.weight", "hidden.weight"}
-    assert [group["weight_decay"] for group in adamw.param_groups] == [0.1, 0.0]
+    decays = [group["weight_decay"] for group in adamw.param_groups]
+    assert decays == [submission.hparams["weight_decay"], 0.0]
 
 
 @pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])

@@ -27,7 +27,12 @@ def calibrate(
     seed: Annotated[int, typer.Option(help="Every random stream derives from it.")] = 0,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder of records and evidence.", show_default="in results/calibration"),
+        typer.Option(
+            "-o",
+            "--out",
+            help="Folder of records and evidence.",
+            show_default="in results/calibration",
+        ),
     ] = None,
     path: Annotated[list[Path] | None, typer.Option(help="More places of plug-ins.")] = None,
 ) -> None:

@@ -56,7 +56,8 @@ def run(
         list[str] | None, typer.Option(help="Of submitit: slurm_partition=gpu.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the records.", show_default="in results/runs")
+        Path | None,
+        typer.Option("-o", "--out", help="Folder of the records.", show_default="in results/runs"),
     ] = None,
     path: Annotated[list[Path] | None, typer.Option(help="More places of plug-ins.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run; stop.")] = False,
@@ -67,7 +68,7 @@ def run(
 
     [bold]bench run -s mine -s nadamw --studies 3[/bold]  (yours against the baseline)
 
-    [bold]bench run -w gpt -s all --out results/runs/gpt[/bold]
+    [bold]bench run -w gpt -s all -o results/runs/gpt[/bold]
 
     [bold]bench run -s mine -s nadamw --rules external --held-out 1[/bold]
 
