@@ -15,6 +15,7 @@ from bench.records import (
     WorkloadRecord,
 )
 from bench.run_folder import RunFolder
+from bench.tables import Hparams
 
 SHA = "0" * 64
 STEP_S = 0.05
@@ -53,6 +54,11 @@ def make_plan(outcomes: Outcomes) -> list[PlannedTrial]:
         for submission, times in cells.items()
         for study in range(len(times))
     ]
+
+
+def give_hparams(plan: Sequence[PlannedTrial], hparams: Hparams) -> list[PlannedTrial]:
+    """Return the plan, its first trial with hyperparameters."""
+    return [plan[0].model_copy(update={"hparams": hparams}), *plan[1:]]
 
 
 def make_run(outcomes: Outcomes, **changes: object) -> RunRecord:
@@ -146,4 +152,6 @@ def write_trial(folder: RunFolder, planned: PlannedTrial, time: float | None) ->
     folder.begin_trial(planned)
     for event in make_events(time):
         folder.append_event(planned, event)
-    folder.write_trial(make_trial(planned, "budget" if time is None else "reached"))
+    status: Status = "budget" if time is None else "reached"
+    metric = folder.read().workloads[planned.workload].metric
+    folder.write_trial(make_trial(planned, status, metric=metric))

@@ -223,8 +223,9 @@ def test_no_workload_in_common(say, tmp_path: Path):
 
 def test_names_and_messages_are_shown_and_obeyed_by_nobody(bench: Bench, capsys, tmp_path: Path):
     run = write(tmp_path / "run", {"gpt": {"quick": [1.0, 1.1], "slow": [2.0, 2.1]}})
-    path = tmp_path / "run/run.json"
-    path.write_text(path.read_text().replace('"accuracy"', '"\\u001b[31m[red]accuracy[/red]"'))
+    for path in Path(run).rglob("*.json"):
+        text = path.read_text()
+        path.write_text(text.replace('"accuracy"', '"\\u001b[31m[red]accuracy[/red]"'))
     assert bench("compare", run, "quick", "slow") == 0
     shown = capsys.readouterr().out
     assert "\x1b" not in shown

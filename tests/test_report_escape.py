@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from factories import MACHINE, WORKLOAD, make_run, make_trial, write_run
+from factories import MACHINE, WORKLOAD, give_hparams, make_run, make_trial, write_run
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
@@ -258,6 +258,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path,
         {"gpt": {"adamw": [10.0, 12.0], "lion": [20.0, None]}},
         unfinished=[0],
+        plan=give_hparams(planned.plan, {text: text}),
         edition=text,
         machine=MACHINE.model_copy(update={"cpu": text, "device": text}),
         versions={text: text},
@@ -269,7 +270,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for name, record in planned.submissions.items()
         },
     )
-    trial = make_trial(folder.read().plan[0], "error", reason=text, hparams={text: text})
+    trial = make_trial(folder.read().plan[0], "error", reason=text, metric=text)
     (folder.path / trial.path()).mkdir(parents=True)
     folder.write_trial(trial)
     return path

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from factories import RULES, make_event, make_trial, write_run
+from factories import RULES, give_hparams, make_event, make_plan, make_trial, write_run
 from pages import OUTCOMES, render, write_large_run
 from typer.testing import CliRunner
 
@@ -114,11 +114,9 @@ def test_every_trial_is_there_with_what_it_takes_to_repeat_it(run: Path):
 
 
 def test_the_reason_of_a_trial_that_failed_and_its_hyperparameters(tmp_path: Path):
-    folder = write_run(tmp_path / "run", OUTCOMES, unfinished=[0])
-    planned = folder.read().plan[0]
-    trial = make_trial(
-        planned, "oom", reason="killed at 7 GiB", hparams={"lr": 0.25, "nesterov": True}
-    )
+    plan = give_hparams(make_plan(OUTCOMES), {"lr": 0.25, "nesterov": True})
+    folder = write_run(tmp_path / "run", OUTCOMES, unfinished=[0], plan=plan)
+    trial = make_trial(plan[0], "oom", reason="killed at 7 GiB")
     (folder.path / trial.path()).mkdir(parents=True)
     folder.write_trial(trial)
     text = Reader(render(folder.path)).text

@@ -210,6 +210,30 @@ def test_other_questions_do_not_mix_on_any_axis(tmp_path: Path, changes, message
         gather([tmp_path / "a", tmp_path / "b"], "steps")
 
 
+def test_runs_are_compared_with_each_other_and_not_with_the_first_alone(tmp_path: Path):
+    write_run(tmp_path / "a", {"gpt": {"lion": [10.0]}})
+    write_run(tmp_path / "b", {"gpt": {"adamw": [10.0]}})
+    other = {"adamw": SubmissionRecord(title="", source="", folder_sha256="1")}
+    write_run(tmp_path / "c", {"gpt": {"adamw": [20.0]}}, seed=1, submissions=other)
+    with pytest.raises(BenchError, match="code of submission 'adamw'"):
+        gather([tmp_path / "a", tmp_path / "b", tmp_path / "c"])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"target": 0.5}, {"budget_s": 1e3}, {"direction": "min"}, {"seed": 7}, {"hparams": {"lr": 1}}],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_a_trial_judged_by_other_terms_than_its_runs_is_refused(tmp_path: Path, changes):
+    folder = write_run(tmp_path / "a", TWO, unfinished=[0])
+    planned = folder.read().plan[0]
+    folder.begin_trial(planned)
+    folder.write_trial(make_trial(planned, **changes))
+    name = next(iter(changes))
+    with pytest.raises(BenchError, match=f"{name} of gpt/adamw/study_0/trial_0"):
+        gather([folder.path])
+
+
 def test_runs_are_chosen_by_ruleset(tmp_path: Path):
     quick = RULES.model_copy(update={"name": "quick"})
     write_run(tmp_path / "a", {"gpt": {"adamw": [10.0]}})

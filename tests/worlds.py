@@ -159,10 +159,10 @@ def cover(
                     _holds(np.array(list(made.scores.values())), score, PRINTED),
                     _holds(_cells(made.times), middles[0]),
                     _holds(_cells(made.ratios), middles[1]),
-                    # Equal scores share a place: any of their ranks is theirs.
+                    # Equal scores share a place: all of its ranks are theirs.
                     (np.array(list(made.ranks.values())) >= [[0, 0]]).all(axis=1)
-                    & (np.array([low for low, _ in made.ranks.values()]) <= no_worse)
-                    & (np.array([high for _, high in made.ranks.values()]) >= better),
+                    & (np.array([low for low, _ in made.ranks.values()]) <= better)
+                    & (np.array([high for _, high in made.ranks.values()]) >= no_worse),
                 )
             )
     return Coverage(*(float(np.mean([f[i] for f in found])) for i in range(4)))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 
 from bench.errors import BenchError
@@ -17,8 +18,10 @@ Source = tuple[RunFolder, RunRecord, TrialRecord]
 
 FINGERPRINT = ("edition", "scale", *(f"machine.{field}" for field in Machine.model_fields))
 """What seconds depend on beside the workload."""
-QUESTION = ("metric", "direction", "target", "data_sha256")
+QUESTION = ("metric", "direction", "target", "role", "data_sha256")
 """What any time depends on; in seconds the rest of the workload's folder counts too."""
+ANNOUNCED = ("metric", "direction", "target", "budget_s")
+"""What a trial has of its workload, and says again."""
 UNTOLD: dict[Axis, str] = {
     "reference": "how long a reference step takes",
     "examples": "examples",
@@ -89,12 +92,14 @@ def gather(
         if run.origin and axis in UNTOLD:
             message = f"{folder.path} was imported, and its logs do not tell {UNTOLD[axis]}"
             raise BenchError(message, "give --time seconds or --time steps")
-    for folder, run in runs[1:]:
-        _check_comparable(runs[0], (folder, run), axis)
+    for one, two in combinations(runs, 2):
+        _check_comparable(one, two, axis)
     sources: dict[Identity, Source] = {}
     times: dict[Identity, TrialTime] = {}
     for folder, run in runs:
+        plan = {trial.key(): trial for trial in run.plan}
         for record in folder.finished(run).values():
+            _check_announced(folder, run, plan[record.key()], record)
             identity = _identify(run, record)
             if identity in sources:
                 _check_equal(sources[identity], (folder, run, record))
@@ -135,6 +140,17 @@ def _time(
         limit=budget_on(axis, events, trial, reference_step_s),
         spent=time_on(axis, events[-1], reference_step_s) if events else None,
     )
+
+
+def _check_announced(
+    folder: RunFolder, run: RunRecord, planned: PlannedTrial, record: TrialRecord
+) -> None:
+    """Refuse a trial that was judged by other terms than its run's."""
+    wrong = _differences(record, run.workloads[record.workload], ANNOUNCED)
+    wrong += _differences(record, planned, ("seed", "hparams"))
+    if wrong:
+        message = f"{' and '.join(wrong)} of {record.key()} in {folder.path}: not as in run.json"
+        raise BenchError(message, "records are not to be edited: see bench verify")
 
 
 def _check_equal(one: Source, two: Source) -> None:
