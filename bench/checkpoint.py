@@ -3,6 +3,7 @@
 import os
 import shutil
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -10,8 +11,11 @@ from pydantic import ValidationError
 from bench.files import explain, hash_file, write_atomically
 from bench.records import Evaluation, Record
 
+STATE_SUFFIX = ".pt"
 KEPT = 2
 """Should the newest be torn or rotten, there is the one before."""
+FREE_SAVING_S, SAVING_SHARE = 1.0, 0.01
+"""Of a trial's wall time; the larger counts. States of large models soon take more."""
 
 
 class Standing(Record):
@@ -26,6 +30,7 @@ class Standing(Record):
         reached: whether the target has been.
         started: when the trial began, UTC.
         resumes: how often it has gone on from such a state.
+        saving_s: that states have taken.
     """
 
     last: Evaluation
@@ -38,21 +43,63 @@ class Standing(Record):
     reached: bool
     started: str
     resumes: int
+    saving_s: float = 0.0
+
+
+@dataclass
+class SavingTime:
+    """What states may take off the clock: no more are written when the next would not fit.
+
+    Attributes:
+        spent_s: seconds so far.
+        last_s: seconds of the last one.
+    """
+
+    spent_s: float = 0.0
+    last_s: float = 0.0
+
+    def left_s(self, wall_s: float) -> float:
+        """Return what is left of it, 0 where that is less than the last state took.
+
+        Args:
+            wall_s: of the trial so far.
+        """
+        left_s = max(FREE_SAVING_S, SAVING_SHARE * wall_s) - self.spent_s
+        return left_s if left_s > self.last_s else 0.0
+
+    def spend(self, seconds: float) -> None:
+        """Note what a state has taken."""
+        self.spent_s += seconds
+        self.last_s = seconds
 
 
 class Checkpoints:
     """The states of one trial.
 
     Args:
-        folder: that they lie in; need not exist.
+        folder: that they lie in; see `prepare`.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
+    @property
+    def states(self) -> Path:
+        """Folder of the trainer's files: it may write nowhere else of this, least its accounts."""
+        return self.folder / "states"
+
+    def prepare(self) -> None:
+        """Make the folders."""
+        self.states.mkdir(parents=True, exist_ok=True)
+
     def state_file(self, index: int) -> Path:
         """Return where the trainer's state at an evaluation is, or is to be."""
-        return self.folder / f"{index:05d}.pt"
+        return self.states / f"{index:05d}{STATE_SUFFIX}"
+
+    def holds(self, index: int) -> bool:
+        """Say whether the trainer's state at an evaluation is there, and no link to elsewhere."""
+        file = self.state_file(index)
+        return file.is_file() and not file.is_symlink()
 
     def commit(self, standing: Standing) -> None:
         """Let a trial go on from here: its state is written, and now counts.
@@ -60,7 +107,7 @@ class Checkpoints:
         Raises:
             BenchError: if the folder cannot be written to, or the disk is full.
         """
-        sync_folder(self.folder)
+        sync_folder(self.states)
         text = standing.model_dump_json() + "\n"
         write_atomically(self._standing_file(standing.last.index), text)
         sync_folder(self.folder)
@@ -79,7 +126,8 @@ class Checkpoints:
             with suppress(OSError, ValidationError, ValueError):
                 text = self._standing_file(index).read_text(encoding="utf-8")
                 standing = Standing.model_validate_json(text)
-                if hash_file(self.state_file(index)) == standing.state_sha256:
+                state_sha256 = hash_file(self.state_file(index)) if self.holds(index) else ""
+                if state_sha256 == standing.state_sha256:
                     return standing
         return None
 

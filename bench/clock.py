@@ -46,6 +46,11 @@ class Ledger:
         self._charged[self._account] += now - self._since
         self._since, self._account = now, account
 
+    def move(self, seconds: float, source: Account, target: Account) -> None:
+        """Charge to one account what another has been charged."""
+        self._charged[source] -= seconds
+        self._charged[target] += seconds
+
     def seconds(self, account: Account) -> float:
         """Return what an account has been charged, the open stretch included."""
         running = self._clock.now() - self._since if account == self._account else 0.0

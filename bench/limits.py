@@ -62,14 +62,15 @@ def children(pid: int | str = "self") -> set[int]:
     return found
 
 
-def family(pid: int, spared: set[int]) -> set[int]:
+def family(pid: int, spared: set[int], server: int) -> set[int]:
     """Return a process, all that descends from it, and orphans that came from wherever.
 
     Args:
         pid: a child or grandchild of this process.
         spared: what this program has started for itself.
+        server: of these, the one that forked it: a process can make itself a sister.
     """
-    found, waiting = set(), [pid, *(children() - spared)]
+    found, waiting = set(), [pid, *(children() - spared), *children(server)]
     while waiting:
         process = waiting.pop()
         if process in found:

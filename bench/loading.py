@@ -3,6 +3,7 @@
 import importlib.metadata
 import inspect
 import traceback
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
 
@@ -94,7 +95,7 @@ def _check_requirements(config: SubmissionConfig) -> None:
 
 def _check_hparams(config: SubmissionConfig, hparams: Hparams) -> None:
     """Code that ignores a mistyped hyperparameter would not complain; a recipe does."""
-    known = {*config.defaults, *config.search_space}
+    known = {*config.defaults, *config.search_space, *chain.from_iterable(config.points)}
     for name in hparams:
         if name not in known:
             message = f"submission '{config.name}' knows no hyperparameter '{name}'"

@@ -15,6 +15,7 @@ BUSY_SHARE = 0.1
 """Of the cores' time, above which other programs make times doubtful."""
 WATCHED_S = 0.5
 """For how long they are looked at."""
+GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 STAT = Path("/proc/stat")
 IDLE, STOLEN = slice(3, 5), 7
 """Where its counts of idle and waiting cores stand, and of those that other machines were given."""
@@ -109,18 +110,19 @@ def look_at_gpu() -> Finding:
 def doubts(machine: Machine) -> list[Finding]:
     """Return what may make times on this machine doubtful, warned of or not."""
     return [
-        _look_at_cores(machine),
+        look_at_cores(machine),
         look_at_load(),
-        _look_at_governor(),
+        look_at_governor(),
         look_at_heat(),
         look_at_quota(),
         look_at_neighbours(),
     ]
 
 
-def _look_at_cores(machine: Machine) -> Finding:
+def look_at_cores(machine: Machine) -> Finding:
+    """Look whether every thread can have a core of its own."""
     short = machine.cores < machine.threads
-    warning = f"runs use {machine.threads} threads: they stay unranked here" if short else ""
+    warning = f"runs use {machine.threads} threads: they are not ranked here" if short else ""
     return Finding("cores for the threads", f"{machine.cores} of {machine.threads}", warning)
 
 
@@ -142,8 +144,12 @@ def look_at_load(path: Path = STAT) -> Finding:
     )
 
 
-def _look_at_governor() -> Finding:
-    path = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+def look_at_governor(path: Path = GOVERNOR) -> Finding:
+    """Look whether the clock frequency follows the load.
+
+    Args:
+        path: of the governor's name.
+    """
     governor = path.read_text(encoding="utf-8").strip() if path.is_file() else "not exposed"
     slow = governor in {"powersave", "ondemand", "conservative"}
     warning = "clock frequency varies: set the governor to performance" if slow else ""

@@ -66,6 +66,10 @@ class Ranks:
         dist.all_reduce(torch.zeros(1, device=device))  # connections are made at first use
         return cls()
 
+    def wait(self) -> None:
+        """Return when all have come so far."""
+        dist.all_reduce(torch.zeros(1))
+
     def tell(self, message: Any) -> Any:  # noqa: ANN401 - whatever rank 0 has to say
         """Return on all ranks what rank 0 passes."""
         said = [message]

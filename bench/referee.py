@@ -6,42 +6,36 @@ bytes of a weight block that it laid out itself.
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import torch
+
 from bench.channel import ChannelClosed, ChannelError, Message
-from bench.checkpoint import Checkpoints, Standing
+from bench.checkpoint import Checkpoints, SavingTime, Standing
 from bench.clock import Account, Clock, Ledger, SystemClock
 from bench.energy import EnergyMeter
 from bench.judge import Judge
 from bench.messages import Answer, Measured, Saved, clean, read_message
 from bench.probe import ReferenceClock
-from bench.records import Evaluation, PlannedTrial, Status, TrialRecord, WorkloadRecord, reaches
+from bench.records import Evaluation, PlannedTrial, TrialRecord, WorkloadRecord
 from bench.trainer import TrialOrder
 from bench.trainer_process import TrainerProcess
+from bench.verdict import Verdict, make_terms
 from bench.weights import WeightBlock
+from bench.work import Work
 
 START_LIMIT_S = 120.0
 """For a trainer's start, off the clock: import, model, data, warm-up."""
 GRACE_S = 20.0
 """A trainer stops by itself at its budget; one that has not by this much later hangs."""
-SAVING_SHARE, FREE_SAVING_S = 0.01, 1.0
-"""Of a trial's wall time that writing its states takes, beyond the seconds that nobody minds."""
-CORES_TOLERANCE = 1.1
-CORES_GRACE_S = 1.0
-"""Of processor time: what a trainer may take beyond its threads, for clocks differ."""
 
 
 class ResumeError(Exception):
-    """A trainer could not go on from a state."""
+    """A trainer could not go on from a state; `train_s` is what it has been charged by then."""
 
-
-@dataclass(frozen=True)
-class Verdict:
-    """How a trial ended."""
-
-    status: Status
-    reason: str = ""
+    def __init__(self, reason: str, train_s: float) -> None:
+        super().__init__(reason)
+        self.train_s = train_s
 
 
 class Trial:
@@ -56,6 +50,7 @@ class Trial:
         stop_at_target: whether the trial ends where it reaches its target.
         checkpoints: where its states go; None keeps none.
         standing: that it goes on from, whose state the order names.
+        charged_s: seconds of training that are charged at least, whatever the standing says.
 
     Attributes:
         killed: whether the trainer was, by a lack of memory or from outside.
@@ -72,11 +67,13 @@ class Trial:
         stop_at_target: bool = True,
         checkpoints: Checkpoints | None = None,
         standing: Standing | None = None,
+        charged_s: float = 0.0,
     ) -> None:
-        self.stop_at_target = stop_at_target
+        worth = order.budget_examples / judge.workload.scale.eval_every
+        self.terms = make_terms(rules, order.budget_s, worth, stop_at_target)
         self.planned, self.order, self.rules, self.judge = planned, order, rules, judge
         self.checkpoints, self.standing = checkpoints, standing
-        self.ledger = Ledger(clock or SystemClock(), _charged(standing))
+        self.ledger = Ledger(clock or SystemClock(), _charged(standing, charged_s))
         self.energy = EnergyMeter(joules=standing.energy_j if standing else None)
         self.started = standing.started if standing else _now()
         self.resumes = standing.resumes + 1 if standing else 0
@@ -85,7 +82,8 @@ class Trial:
         self.test: float | None = None
         self.measured: Measured | None = None
         self.killed = False
-        self.saving_s = 0.0
+        self.saving = SavingTime(standing.saving_s if standing else 0.0)
+        self.work = Work(max(order.threads, order.processes))
 
     def run(self, on_evaluation: Callable[[Evaluation], None]) -> TrialRecord:
         """Run the trial to its end, whatever the trainer does.
@@ -118,6 +116,8 @@ class Trial:
         try:
             self._await_start(trainer)
             reference = self._reference_clock()
+            if self.standing:
+                self._restore(trainer, self.standing)
             verdict = None
             while verdict is None:
                 answer = self._let_train(trainer)
@@ -138,6 +138,8 @@ class Trial:
             return Verdict(ended.status, ended.reason)
         except ChannelError as error:
             return Verdict("error", f"the trainer broke the protocol: {error}")
+        except torch.OutOfMemoryError:
+            return Verdict("oom", "no memory was left on the device to judge it")
         except KeyboardInterrupt:
             return Verdict("interrupted", "stopped from outside")
         return verdict
@@ -148,27 +150,45 @@ class Trial:
         except TimeoutError as error:
             late = Verdict("timeout", f"the trainer did not start within {START_LIMIT_S:g} s")
             raise _TrainerFailed(late) from error
-        if self.standing and message.get("kind") == "failed":
-            raise ResumeError(str(message.get("reason")))
         self._expect("ready", message)
+        trainer.freeze()
+
+    def _restore(self, trainer: TrainerProcess, standing: Standing) -> None:
+        """Let the trainer go on from a state: on the clock, or who ends itself would build free."""
+        train_s = self.ledger.seconds("train")
+        self.ledger.switch("train")
+        self._thaw(trainer)
+        trainer.channel.send({"kind": "restore", "train_s": train_s})
+        message = trainer.channel.receive(self._left_s(train_s))
+        trainer.freeze()
+        self.ledger.switch("other")
+        if message.get("kind") == "failed":
+            raise ResumeError(str(message.get("reason")), self.ledger.seconds("train"))
+        self._expect("restored", message)
+
+    def _left_s(self, train_s: float) -> float:
+        return max(0.0, self.order.budget_s - train_s) + GRACE_S
 
     def _reference_clock(self) -> ReferenceClock:
-        standing = self.standing
-        if standing is None:
-            return ReferenceClock(self.judge.probe)
-        return ReferenceClock(self.judge.probe, standing.reference_steps, standing.train_s)
+        old = self.standing
+        charged = (old.reference_steps, old.last.train_s) if old else (0.0, 0.0)
+        return ReferenceClock(self.judge.probe, *charged)
 
     def _save(self, trainer: TrainerProcess, reference: ReferenceClock) -> None:
-        """Let the trial go on from here, should something end this program. Off the clock."""
-        if self.checkpoints is None or self.last is None or self._has_saved_enough():
+        """Let the trial go on from here, should something end it. Off the clock, but for excess."""
+        left_s = self.saving.left_s(self.ledger.wall_s)
+        if self.checkpoints is None or self.last is None or not left_s:
             return
         began_s = self.ledger.seconds("other")
         file = self.checkpoints.state_file(self.last.index)
-        trainer.thaw()
+        self._thaw(trainer)
         trainer.channel.send({"kind": "save", "path": str(file)})
         saved = read_message(self._expect("saved", trainer.channel.receive(GRACE_S)), Saved)
         trainer.freeze()
-        if not saved.sha256:
+        spent_s = self.ledger.seconds("other") - began_s
+        self.saving.spend(spent_s)
+        self.ledger.move(max(0.0, spent_s - left_s), "other", "train")  # it may have trained there
+        if not saved.sha256 or not self.checkpoints.holds(self.last.index):
             self.checkpoints = None
             return
         self.checkpoints.commit(
@@ -183,18 +203,19 @@ class Trial:
                 reached=self.reached,
                 started=self.started,
                 resumes=self.resumes,
+                saving_s=self.saving.spent_s,
             )
         )
-        self.saving_s += self.ledger.seconds("other") - began_s
 
-    def _has_saved_enough(self) -> bool:
-        """Say whether states have taken their share of the time; those of large models do soon."""
-        return self.saving_s > max(FREE_SAVING_S, SAVING_SHARE * self.ledger.wall_s)
+    def _thaw(self, trainer: TrainerProcess) -> None:
+        """Let the trainer go on, unless it never stopped."""
+        self.work.idled_s += trainer.thaw()
+        self._check_work()
 
     def _take_leave(self, trainer: TrainerProcess) -> None:
         """Ask what the trainer measured; if it fails at that, the verdict stands."""
         with contextlib.suppress(ChannelError, TimeoutError, _TrainerFailed):
-            trainer.thaw()
+            self._thaw(trainer)
             trainer.channel.send({"kind": "finish"})
             finished = self._expect("finished", trainer.channel.receive(GRACE_S))
             self.measured = read_message(finished, Measured)
@@ -211,25 +232,22 @@ class Trial:
             "report": self._report(train_s),
         }
         cpu_s = trainer.cpu_s()
-        trainer.thaw()
         self.energy.start()
         self.ledger.switch("train")
+        self._thaw(trainer)
         trainer.channel.send(message)
-        answer = trainer.channel.receive(self.order.budget_s - train_s + GRACE_S)
+        answer = trainer.channel.receive(self._left_s(train_s))
+        trainer.freeze()
         self.ledger.switch("eval")
         self.energy.stop()
-        trainer.freeze()
-        self._check_cores(trainer.cpu_s() - cpu_s, self.ledger.seconds("train") - train_s)
+        self.work.worked_s += trainer.cpu_s() - cpu_s
+        self.work.trained_s += self.ledger.seconds("train") - train_s
+        self._check_work()
         return self._check(self._expect("stopped", answer), goal)
 
-    def _check_cores(self, cpu_s: float, train_s: float) -> None:
-        """Refuse a stretch that more threads have worked on than all are given."""
-        threads = max(self.order.threads, self.order.processes)
-        allowed_s = CORES_TOLERANCE * threads * train_s + CORES_GRACE_S
-        if cpu_s > allowed_s:
-            used = f"{cpu_s:.1f} s of processor time within {train_s:.1f} s"
-            reason = f"it took {used}, with {threads} threads allowed (RULES 14)"
-            raise _TrainerFailed(Verdict("error", reason))
+    def _check_work(self) -> None:
+        if breach := self.work.find_breach():
+            raise _TrainerFailed(Verdict("error", breach))
 
     def _check(self, message: Message, goal: int) -> Answer:
         answer = read_message(message, Answer)
@@ -282,21 +300,10 @@ class Trial:
         self.test = self.judge.judge_test()
         self.ledger.switch("other")
 
-    def _hits(self, validation: float | None) -> bool:
-        return reaches(validation, self.rules.target, self.rules.direction)
-
     def _decide(self, evaluation: Evaluation) -> Verdict | None:
-        stepped = evaluation.step > (self.last.step if self.last else 0)
-        self.last = evaluation
-        if evaluation.train_s <= self.order.budget_s and self._hits(evaluation.validation):
-            self.reached = True
-            if self.stop_at_target:
-                return Verdict("reached")
-        if evaluation.validation is None or (stepped and evaluation.train_loss is None):
-            return Verdict("diverged", "loss or metric is not finite")
-        if evaluation.train_s >= self.order.budget_s:
-            return Verdict("reached" if self.reached else "budget")
-        return None
+        before, self.last = self.last, evaluation
+        self.reached |= self.terms.hits(evaluation)
+        return self.terms.decide(evaluation, before, self.reached)
 
     def _record(self, verdict: Verdict) -> TrialRecord:
         ledger, last = self.ledger, self.last
@@ -325,10 +332,11 @@ class Trial:
         )
 
 
-def _charged(standing: Standing | None) -> dict[Account, float]:
+def _charged(standing: Standing | None, least_s: float) -> dict[Account, float]:
     if standing is None:
-        return {}
-    return {"train": standing.train_s, "eval": standing.eval_s, "other": standing.other_s}
+        return {"train": least_s}
+    train_s = max(standing.train_s, least_s)
+    return {"train": train_s, "eval": standing.eval_s, "other": standing.other_s}
 
 
 def _now() -> str:

@@ -35,7 +35,7 @@ from bench.config import Device
 from bench.data.cache import cache_root
 from bench.data.manifest import EMBEDDED
 from bench.data.split import load_split
-from bench.device import peak_device_mib
+from bench.device import peak_device_mib, synchronize
 from bench.errors import BenchError
 from bench.files import write_atomically
 from bench.loading import import_packages, load_submission
@@ -173,8 +173,6 @@ class Trainer:
         self._seed_everything("training")
         self.submission: Submission | None = None
         self.steps = 0
-        if order.resume:
-            self.steps = trainer_state.restore(order.resume.read_bytes(), self.task, self._build())
 
     def _seed_everything(self, purpose: str) -> None:
         seed = derive_seed(self.order.seed, self.workload.config.name, purpose)
@@ -184,13 +182,22 @@ class Trainer:
 
     def serve(self) -> None:
         """Answer messages until the trial is over."""
-        self.channel.send({"kind": "ready"})
+        self._say("ready")
         while (message := self.channel.receive())["kind"] != "finish":
-            if message["kind"] == "go":
+            if message["kind"] == "restore":
+                self._restore(message)
+                self._say("restored")
+            elif message["kind"] == "go":
                 self.channel.send({"kind": "stopped"} | self.go(message))
             else:
                 self.channel.send({"kind": "saved"} | self._save(Path(message["path"])))
         self.channel.send({"kind": "finished"} | self._measure())
+
+    def _say(self, kind: str) -> None:
+        """Answer as soon as all ranks have come so far: from then on they may be stopped."""
+        if self.ranks:
+            self.ranks.wait()
+        self.channel.send({"kind": kind})
 
     def go(self, message: Message) -> Message:
         """Train to the point asked for, and leave the weights to be judged in the block. Timed."""
@@ -203,6 +210,7 @@ class Trainer:
         with submission.eval_weights():
             if self._leads:
                 self.block.put(self.task.model)
+        synchronize(self.device)
         return {
             "step": self.steps,
             "examples": self.task.data.delivered,
@@ -212,6 +220,13 @@ class Trainer:
             "peak_mib": self._peak_mib(),
             "train_loss": _mean(losses),
         }
+
+    def _restore(self, message: Message) -> None:
+        """Go on from the state that the order names. Timed, as building is at first."""
+        assert self.order.resume is not None
+        self.task.budget.sync(message["train_s"])
+        state = self.order.resume.read_bytes()
+        self.steps = trainer_state.restore(state, self.task, self._build())
 
     @property
     def _leads(self) -> bool:

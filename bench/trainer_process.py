@@ -3,12 +3,14 @@
 import contextlib
 import multiprocessing
 import os
+import secrets
 import signal
 import socket
 from collections.abc import Callable
 from multiprocessing import forkserver, reduction
 from multiprocessing.context import ForkServerContext
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from bench.channel import Channel
 from bench.limits import (
@@ -25,6 +27,8 @@ from bench.trainer_main import main
 from bench.weights import WeightBlock
 
 END_LIMIT_S = 5.0
+MOST_SCANS = 20
+HIDDEN = "-hidden-"
 
 
 def fork_server() -> ForkServerContext:
@@ -32,6 +36,20 @@ def fork_server() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["bench.cli", "bench.trainer_main"])
     return context
+
+
+def _hide_fork_server() -> int:
+    """Give the server's socket a name that no trainer knows; returns the server's process.
+
+    Whoever reaches it may have it start anything, outside of every sandbox.
+    """
+    server: Any = forkserver._forkserver
+    address = server._forkserver_address
+    if HIDDEN not in address:
+        server._forkserver_address = f"{address}{HIDDEN}{secrets.token_hex(16)}"
+        Path(address).rename(server._forkserver_address)
+    pid: int = server._forkserver_pid
+    return pid
 
 
 class _SharedDescriptor:
@@ -74,7 +92,9 @@ class TrainerProcess:
         adopt_orphans()
         context = fork_server()
         forkserver.ensure_running()
+        self._server = _hide_fork_server()
         self._spared = children()
+        self._stopped_at_s: float | None = None
         self._end, theirs = socket.socketpair()
         self.channel = Channel(self._end.fileno())
         self._process = context.Process(
@@ -85,18 +105,28 @@ class TrainerProcess:
 
     def freeze(self) -> None:
         """Stop the trainer and all that it started: nothing trains while the clock stands."""
-        signal_all(self._family(), signal.SIGSTOP)
+        stopped: set[int] = set()
+        for _ in range(MOST_SCANS):  # a child may be born while its parents are looked for
+            found = self._family()
+            signal_all(found, signal.SIGSTOP)
+            if found == stopped:
+                break
+            stopped = found
+        self._stopped_at_s = self.cpu_s()
 
-    def thaw(self) -> None:
-        """Let them go on."""
+    def thaw(self) -> float:
+        """Let them go on; returns the processor time that they took while they were stopped."""
+        ran_s = 0.0 if self._stopped_at_s is None else self.cpu_s() - self._stopped_at_s
+        self._stopped_at_s = None
         signal_all(self._family(), signal.SIGCONT)
+        return max(0.0, ran_s)
 
     def cpu_s(self) -> float:
         """Return the processor time that they have taken."""
         return cpu_seconds(self._family())
 
     def _family(self) -> set[int]:
-        return family(self._process.pid or os.getpid(), self._spared)
+        return family(self._process.pid or os.getpid(), self._spared, self._server)
 
     def explain_end(self) -> TrainerEnd:
         """Return status and reason of a trainer that ended by itself, from its exit code."""
@@ -114,6 +144,7 @@ class TrainerProcess:
         """End the trainer and all that it started; returns when it has gone."""
         self._end.close()
         self._process.join(0.2)
+        signal_all(self._family() - {self._process.pid or os.getpid()}, signal.SIGKILL)
         self._process.kill()
         with contextlib.suppress(ProcessLookupError):  # nothing of it is left
             os.killpg(self._process.pid or 0, signal.SIGKILL)

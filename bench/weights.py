@@ -1,5 +1,6 @@
 """The way of weights from trainer to referee: shared memory that the referee lays out."""
 
+import fcntl
 import hashlib
 import mmap
 import os
@@ -25,9 +26,7 @@ class WeightBlock:
     def __init__(self, model: nn.Module, fd: int | None = None) -> None:
         state = model.state_dict()
         size = sum(_padded(tensor) for tensor in state.values())
-        self.fd = os.memfd_create("bench-weights") if fd is None else fd
-        if fd is None:
-            os.ftruncate(self.fd, size)
+        self.fd = _reserve(size) if fd is None else fd
         self._memory = mmap.mmap(self.fd, size)
         self._tensors = dict(self._lay_out(state))
 
@@ -71,6 +70,14 @@ class WeightBlock:
         self._tensors.clear()
         self._memory.close()
         os.close(self.fd)
+
+
+def _reserve(size: int) -> int:
+    """Return a descriptor of memory that nobody can shrink under the other's feet."""
+    fd = os.memfd_create("bench-weights", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(fd, size)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+    return fd
 
 
 def _padded(tensor: Tensor) -> int:

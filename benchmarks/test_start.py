@@ -10,9 +10,10 @@ import pytest
 
 from bench.folders import find_folder
 from bench.judge import Judge
-from bench.records import PlannedTrial, WorkloadRecord
+from bench.records import Evaluation, PlannedTrial, WorkloadRecord
 from bench.referee import Trial
 from bench.trainer import TrialOrder, set_up_torch
+from bench.verdict import Verdict
 from bench.workload import load_workload
 
 THREADS = 2
@@ -65,8 +66,9 @@ def test_whole_trial(benchmark, tmp_path, workload_name, evaluations):
     class Patient(Trial):
         """A trial that looks at its target at the last evaluation only."""
 
-        def _hits(self, validation: float | None) -> bool:
-            return self.last.index + 1 >= evaluations and super()._hits(validation)
+        def _decide(self, evaluation: Evaluation) -> Verdict | None:
+            verdict = super()._decide(evaluation)
+            return verdict if evaluation.index + 1 >= evaluations else None
 
     benchmark.pedantic(
         lambda: records.append(Patient(planned, order, rules, judge).run(lambda _: None)),

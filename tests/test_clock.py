@@ -53,6 +53,14 @@ def test_time_before_the_first_switch_is_other():
     assert ledger.seconds("other") == 4.0
 
 
+def test_what_is_moved_changes_no_sum():
+    clock = FakeClock()
+    ledger = Ledger(clock)
+    clock.time_s += 4.0
+    ledger.move(1.5, "other", "train")
+    assert (ledger.seconds("other"), ledger.seconds("train"), ledger.wall_s) == (2.5, 1.5, 4.0)
+
+
 def test_the_system_clock_never_goes_back():
     def readings() -> Iterator[float]:
         clock = SystemClock()

@@ -1,9 +1,19 @@
 """What makes a machine's times doubtful, from counters as Linux writes them."""
 
+import json
+
 import pytest
+from factories import MACHINE
 
 from bench import machine
-from bench.machine import look_at_heat, look_at_load, look_at_neighbours, look_at_quota
+from bench.machine import (
+    look_at_cores,
+    look_at_governor,
+    look_at_heat,
+    look_at_load,
+    look_at_neighbours,
+    look_at_quota,
+)
 from bench.protections import protections
 
 
@@ -67,3 +77,30 @@ def test_protections_are_named_with_what_is_missing(monkeypatch):
     first = protections()[0]
     assert first.value == "open"
     assert "no Landlock" in first.warning
+
+
+@pytest.mark.parametrize(("cores", "warned"), [(1, True), (2, False), (8, False)])
+def test_cores_for_the_threads(cores, warned):
+    finding = look_at_cores(MACHINE.model_copy(update={"cores": cores}))
+    assert finding.value == f"{cores} of 2"
+    assert bool(finding.warning) is warned
+
+
+@pytest.mark.parametrize(
+    ("governor", "warned"), [("powersave", True), ("ondemand", True), ("performance", False)]
+)
+def test_a_frequency_that_follows_the_load(tmp_path, governor, warned):
+    (tmp_path / "scaling_governor").write_text(f"{governor}\n")
+    finding = look_at_governor(tmp_path / "scaling_governor")
+    assert (finding.value, bool(finding.warning)) == (governor, warned)
+    assert look_at_governor(tmp_path / "none").value == "not exposed"
+
+
+def test_doctor_shows_fingerprint_doubts_and_protections(bench, capsys):
+    assert bench("doctor", "--json") == 0
+    findings = {found["name"]: found for found in json.loads(capsys.readouterr().out)}
+    for name in ("cores for the threads", "in use by others", "frequency governor"):
+        assert findings[name]["value"]
+    assert findings.keys() >= {finding.name for finding in protections()}
+    assert bench("doctor") == 0
+    assert "frequency governor" in capsys.readouterr().out

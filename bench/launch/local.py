@@ -45,7 +45,7 @@ def open_trial(
         folder.keep_events(key, standing.last.index)
     else:
         copy_source(source, folder.begin_trial(key) / "source")
-    states.folder.mkdir(exist_ok=True)
+    states.prepare()
     return standing
 
 
@@ -100,26 +100,29 @@ class LocalRun:
         return made
 
     def _make(self, planned: PlannedTrial) -> TrialRecord:
-        key, reached = planned.key(), -1
+        key, reached, charged_s = planned.key(), -1, 0.0
         while True:
             try:
                 with tempfile.TemporaryDirectory(prefix="bench-trainer-") as scratch:
-                    trial, record = self._go_on(planned, Path(scratch))
-            except ResumeError:  # the state before, or none, may do
+                    trial, record = self._go_on(planned, Path(scratch), charged_s)
+            except ResumeError as error:  # the state before, or none, may do
                 self._checkpoints(planned).drop_newest()
+                charged_s = error.train_s
                 continue
             # Who kills a trainer from outside does so once; a lack of memory comes again.
             evaluated = len(self.folder.read_events(key))
             if not trial.killed or evaluated <= reached:
                 break
-            reached = evaluated
+            reached, charged_s = evaluated, record.train_s  # it may have ended itself
         close_trial(self.folder, record, self._checkpoints(planned), self.watcher)
         return record
 
     def _checkpoints(self, planned: PlannedTrial) -> Checkpoints:
         return self.keep(self.folder.path / planned.key().path() / CHECKPOINTS)
 
-    def _go_on(self, planned: PlannedTrial, scratch: Path) -> tuple[Trial, TrialRecord]:
+    def _go_on(
+        self, planned: PlannedTrial, scratch: Path, charged_s: float
+    ) -> tuple[Trial, TrialRecord]:
         key, checkpoints = planned.key(), self._checkpoints(planned)
         source = self.plan.submissions[planned.submission]
         standing = open_trial(self.folder, planned, source, checkpoints)
@@ -139,7 +142,7 @@ class LocalRun:
             device=self.plan.device,
             processes=self.plan.request.processes,
             log=home / LOG_FILE,
-            checkpoints=checkpoints.folder,
+            checkpoints=checkpoints.states,
             resume=checkpoints.state_file(standing.last.index) if standing else None,
             scratch=scratch,
         )
@@ -153,7 +156,7 @@ class LocalRun:
         stop = self.record.rules.stop_at_target
         trial = Trial(
             planned, order, rules, judge,
-            stop_at_target=stop, checkpoints=checkpoints, standing=standing,
+            stop_at_target=stop, checkpoints=checkpoints, standing=standing, charged_s=charged_s,
         )  # fmt: skip
         record = trial.run(note)
         keep_tail(order.log, LOG_BYTES)

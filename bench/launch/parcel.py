@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.checkpoint import Checkpoints, Standing
+from bench.checkpoint import STATE_SUFFIX, Checkpoints, Standing
 from bench.data import prepare
 from bench.errors import BenchError
 from bench.folders import copy_source
@@ -196,9 +196,10 @@ def _prepare(run: RunRecord, plan: Plan, planned: PlannedTrial) -> None:
 
 def unpack_states(states: dict[str, bytes], home: Path) -> None:
     """Write the files of a trial's states to where a run on this machine looks for them."""
-    folder = home / CHECKPOINTS
-    folder.mkdir(parents=True, exist_ok=True)
+    checkpoints = Checkpoints(home / CHECKPOINTS)
+    checkpoints.prepare()
     for name, content in states.items():
+        folder = checkpoints.states if name.endswith(STATE_SUFFIX) else checkpoints.folder
         (folder / Path(name).name).write_bytes(content)
 
 
