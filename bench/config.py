@@ -2,7 +2,7 @@
 
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from bench.search_space import Dimension, check_space
 from bench.tables import Hparams, Name, Scalar, Table
@@ -170,12 +170,20 @@ class SubmissionConfig(Table):
     points: list[Hparams] = []
     """Instead of a search space: the very points that trials are drawn from."""
 
-    @model_validator(mode="after")
-    def _one_way_to_tune(self) -> Self:
-        if self.search_space and self.points:
+    @field_validator("search_space")
+    @classmethod
+    def _holds_together(
+        cls, space: dict[str, Dimension], info: ValidationInfo
+    ) -> dict[str, Dimension]:
+        check_space(space, info.data.get("defaults", {}))
+        return space
+
+    @field_validator("points")
+    @classmethod
+    def _instead_of_a_space(cls, points: list[Hparams], info: ValidationInfo) -> list[Hparams]:
+        if points and info.data.get("search_space"):
             raise ValueError("give either [search_space] or [[points]]")
-        check_space(self.search_space, self.defaults)
-        return self
+        return points
 
 
 class RulesetConfig(Table):

@@ -3,6 +3,7 @@
 A space is one for all workloads: see RULES.md.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Literal, Self
 
@@ -55,7 +56,14 @@ class Dimension(Table):
         value = low + share * (high - low)
         if self.scale == "log":
             value = low * (high / low) ** share
-        return min(int(value), int(high) - 1) if self.integer else min(value, high)
+        return min(math.floor(value), int(high) - 1) if self.integer else min(value, high)
+
+    def has(self, value: Scalar) -> bool:
+        """Say whether a value can be drawn from this dimension."""
+        if self.choices is not None:
+            return value in self.choices
+        low, high = float(self.low or 0.0), float(self.high or 0.0)
+        return isinstance(value, int | float) and low <= value <= high
 
     def counts(self, hparams: Hparams) -> bool:
         """Say whether this dimension counts beside other values."""
@@ -69,12 +77,17 @@ def check_space(space: Mapping[str, Dimension], defaults: Hparams) -> None:
     """Check what dimensions say of one another.
 
     Raises:
-        ValueError: if a condition names no hyperparameter, or conditions go round in a circle.
+        ValueError: if a condition names no hyperparameter, or no value that it can have, or
+            conditions go round in a circle.
     """
     for name, dimension in space.items():
-        for other in dimension.when:
+        for other, value in dimension.when.items():
             if other not in space and other not in defaults:
                 raise ValueError(f"'{name}': `when` names '{other}', which is no hyperparameter")
+            wanted = value if isinstance(value, list) else [value]
+            parent = space.get(other)
+            if not any((parent and parent.has(v)) or defaults.get(other) == v for v in wanted):
+                raise ValueError(f"'{name}': `when` asks for what '{other}' never is: {value}")
     in_order(space)
 
 

@@ -140,7 +140,8 @@ def find_line(text: str, location: tuple[int | str, ...]) -> int | None:
             header = path = _keys(table["name"])
             if table["list"]:
                 lists[table["name"]] = lists.get(table["name"], -1) + 1
-                header = path = (*header, str(lists[table["name"]]))
+                header = (*header, str(lists[table["name"]]))
+                path = header if len(wanted) > len(path) else path
         elif setting := SETTING.match(line):
             path = (*header, *_keys(setting["name"]))
         if depth < len(path) <= len(wanted) and path == wanted[: len(path)]:

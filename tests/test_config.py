@@ -90,3 +90,38 @@ def test_values_out_of_range_are_named(model, table, message):
     with pytest.raises(BenchError) as caught:
         parse(given, model, "file.toml")
     assert message in caught.value.message
+
+
+SPACE = """name = "mine"
+title = "Mine"
+source = "here"
+[defaults]
+kind = "a"
+[search_space]
+lr = { low = 1e-3, high = 1.0, scale = "log" }
+depth = { low = 1, high = 4, integer = true }
+[search_space.width]
+choices = [1, 2]
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "message"),
+    [
+        ("high = 1.0", "high = 1e-4", 7, "must be below"),
+        ("integer", "integr", 8, "unknown key 'search_space.depth.integr'"),
+        ("[1, 2]", "[]", 9, "one or more"),
+        ("[1, 2]", '[1]\nwhen = { knd = "a" }', 6, "names 'knd', which is no hyperparameter"),
+        ("[1, 2]", '[1]\nwhen = { kind = "b" }', 6, "asks for what 'kind' never is"),
+        ("[1, 2]", "[1]\nwhen = { depth = 5 }", 6, "asks for what 'depth' never is"),
+        ("[1, 2]", "[1]\nwhen = { width = 1 }", 6, "goes round in a circle"),
+        ("[1, 2]", "[1]\n[[points]]\nlr = 1.0", 11, "either [search_space] or [[points]]"),
+        ("[1, 2]", "[1]\n[[points]]\nlr = [1]", 12, "points.0.lr"),
+    ],
+)
+def test_a_mistake_in_a_search_space_is_named_by_its_line(tmp_path, old, new, line, message):
+    assert old in SPACE
+    with pytest.raises(BenchError) as caught:
+        read(tmp_path, SPACE.replace(old, new))
+    assert f"submission.toml:{line}: " in caught.value.message
+    assert message in caught.value.message

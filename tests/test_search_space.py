@@ -65,6 +65,21 @@ def test_every_integer_and_choice_comes_equally_often():
         assert len(set(values)) == kinds
 
 
+def test_integers_below_zero_come_as_often_as_those_above():
+    space = {"n": Dimension(low=-3, high=3, integer=True)}
+    values = [point["n"] for point in draw_points(space, {}, 1, 700)]
+    assert set(values) == set(range(-3, 4))
+    assert all(abs(values.count(v) - 100) <= 3 for v in set(values))
+
+
+def test_the_points_of_a_seed_are_for_ever():
+    """Published trials are drawn from it: another version of a library must not move them."""
+    space = {"lr": Dimension(low=1e-4, high=1e-1, scale="log"), "b": Dimension(low=0.0, high=1.0)}
+    found = [value for point in draw_points(space, {}, 7, 2) for value in point.values()]
+    pinned = [0.08351934785533867, 0.9514162026412822, 0.002641113679147693, 0.618082869307949]
+    assert found == pytest.approx(pinned, rel=1e-9)
+
+
 def test_studies_have_points_of_their_own_whatever_the_name():
     config = submission(
         search_space={"lr": {"low": 0.1, "high": 1.0}}, defaults={"lr": 0.5, "b": 2}

@@ -105,9 +105,9 @@ def _repeats(rig: Rig) -> None:
 
 
 def _spans_its_space(rig: Rig) -> None:
-    """It can be built at the corners of its search space."""
-    space = read_submission(rig.folder).search_space
-    for hparams in islice(corners(space), MOST_CORNERS):
+    """It can be built at the corners of its search space, or with each of its points."""
+    config = read_submission(rig.folder)
+    for hparams in [*islice(corners(config.search_space), MOST_CORNERS), *config.points]:
         reason = run_check(partial(rig.start, hparams))
         text = ", ".join(f"{name} = {value}" for name, value in hparams.items())
         demand(reason is None, f"at {text}: {reason}")

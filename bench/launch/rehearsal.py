@@ -7,8 +7,9 @@ from bench.channel import ChannelError, Message
 from bench.data import prepare
 from bench.errors import BenchError
 from bench.launch.plan import Plan
-from bench.manifests import read_submission, read_workload
-from bench.tables import variant_of
+from bench.manifests import read_workload
+from bench.records import TrialKey
+from bench.tables import Hparams, variant_of
 from bench.trainer import TrialOrder
 from bench.trainer_process import TrainerProcess
 from bench.weights import WeightBlock
@@ -40,17 +41,21 @@ def rehearse(plan: Plan, submissions: list[str]) -> None:
         prepare(scales[scale].data)
         workload = load_workload(workload_folder, scale, variant)
         for name in submissions:
-            order = _order(workload_folder, plan.submissions[name], scale, variant)
+            # With the first trial's own values: a name mistyped in the search space shows, too.
+            first = plan.draw(TrialKey(workload=workload_name, submission=name, study=0, trial=0))
+            order = _order(workload_folder, plan.submissions[name], scale, variant, first.hparams)
             _refuse_mistakes(name, _build(order, workload))
 
 
-def _order(workload: Path, submission: Path, scale: str, variant: str) -> TrialOrder:
+def _order(
+    workload: Path, submission: Path, scale: str, variant: str, hparams: Hparams
+) -> TrialOrder:
     return TrialOrder(
         workload_folder=workload,
         submission_folder=submission,
         scale=scale,
         variant=variant,
-        hparams=read_submission(submission).defaults,
+        hparams=hparams,
         seed=0,
         budget_s=LIMIT_S,
         budget_examples=1,
