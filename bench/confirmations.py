@@ -21,10 +21,12 @@ class Confirmation(Record):
     Attributes:
         trial: its address.
         records_sha256: of its records at that time: what was confirmed is these.
-        confirmed: whether every evaluation that both have was the same.
+        confirmed: whether every evaluation that both have was the same, its times are such as a
+            repeat takes, and nobody chose its seed or hyperparameters.
         exact: whether bits were compared, as on the machine of the record, or values.
         compared: evaluations that both have.
         difference: what differed first; empty where nothing did.
+        pace: reference steps up to the last of them, over those recorded; None where not counted.
         machine: that it was made on again.
         when: ISO 8601, UTC.
     """
@@ -37,6 +39,7 @@ class Confirmation(Record):
     difference: str
     machine: Machine
     when: str
+    pace: float | None = None
 
 
 _CONFIRMATIONS = TypeAdapter(list[Confirmation])
@@ -76,11 +79,6 @@ def add_confirmations(path: Path, fresh: Iterable[Confirmation]) -> None:
     known = {found.trial: found for found in [*read_confirmations(path), *fresh]}
     table = [found.model_dump() for found in known.values()]
     write_atomically(path / CONFIRMATIONS_FILE, json.dumps(table, indent=1) + "\n")
-
-
-def confirmed_trials(path: Path) -> set[str]:
-    """Return the addresses of a run's trials that were confirmed."""
-    return {found.trial for found in read_confirmations(path) if found.confirmed}
 
 
 def hash_trial(home: Path) -> str:

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from factories import make_event
 from scipy import stats
 
-from bench.confirmations import confirmed_trials
+from bench.confirmations import read_confirmations
+from bench.launch.agreement import find_mistiming
+from bench.records import Evaluation
 from bench.run_folder import RunFolder
-from bench.score.challenge import challenge
+from bench.score.challenge import challenge, share_level
 from bench.seal import find_changes, seal
 
 SMOKE = ("run", "-w", "gpt", "-s", "adamw", "--scale", "smoke", "--out", "r")
@@ -27,6 +30,10 @@ def run(bench, tmp_path, monkeypatch, cache) -> Path:
     monkeypatch.setenv("BENCH_CACHE", str(cache))
     assert bench(*SMOKE) == 0
     return tmp_path / "r"
+
+
+def confirmed_trials(run: Path) -> set[str]:
+    return {found.trial for found in read_confirmations(run) if found.confirmed}
 
 
 def edit(path: Path, old: str, new: str) -> None:
@@ -55,6 +62,45 @@ def test_an_edited_record_is_named_and_not_confirmed(run, bench, capsys):
     assert f"records: edited: trials/{TRIAL}/events.jsonl" in printed
     assert "NOT confirmed: evaluation 0: validation" in printed.replace("\n", " ")
     assert confirmed_trials(run) == set()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [("seed", 7, "its seed is 7"), ("hparams", {"lr": 0.5}, "its hyperparameters are")],
+)
+def test_a_trial_that_the_seed_and_rules_do_not_give_is_not_confirmed(
+    run, bench, capsys, field, value, said
+):
+    """A run of which somebody chose the seed, or tuned by hand, is true to itself."""
+    for path in (run / "run.json", run / "trials" / TRIAL / "trial.json"):
+        record = json.loads(path.read_text())
+        chosen = record["plan"][0] if "plan" in record else record
+        chosen[field] = {**chosen[field], **value} if field == "hparams" else value
+        path.write_text(json.dumps(record))
+    seal(run)
+    assert bench("verify", "r") == 1
+    assert said in capsys.readouterr().out.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        (("workloads", "gpt", "target"), 99.0, "target of workload 'gpt'"),
+        (("workloads", "gpt", "budget_s"), 1e4, "budget of workload 'gpt'"),
+        (("rules", "budget_factor"), 3.0, "ruleset, budget of workload 'gpt'"),
+    ],
+)
+def test_terms_that_are_not_the_rules_are_refused(run, bench, capsys, path, value, said):
+    record = json.loads((run / "run.json").read_text())
+    *tables, last = path
+    table = record
+    for name in tables:
+        table = table[name]
+    table[last] = value
+    (run / "run.json").write_text(json.dumps(record))
+    seal(run)
+    assert bench("verify", "r") == 2
+    assert said in capsys.readouterr().err
 
 
 def test_a_confirmation_is_of_the_records_as_they_were(run, bench):
@@ -155,3 +201,45 @@ def test_misses_are_compared_by_their_number():
     assert found.probability == pytest.approx(stats.fisher_exact([[3, 0], [0, 3]])[1])
     assert math.isnan(found.low)
     assert challenge("w", "s", [10.0, math.inf], [10.0, math.inf]).holds
+
+
+def test_rows_challenged_together_share_the_level():
+    rng = np.random.default_rng(1)
+    draws = np.exp(rng.normal(3, 0.1, size=(300, 10, 8)))
+    doubted = 0
+    for rows in draws:
+        found = [challenge("w", str(i), list(r[:3]), list(r[3:])) for i, r in enumerate(rows)]
+        doubted += not all(each.holds for each in share_level(found))
+    assert doubted / 300 <= 0.08
+    assert [each.submission for each in share_level(found)] == [str(i) for i in range(10)]
+
+
+def take(reference_steps: float | None, train_s: float) -> list[Evaluation]:
+    """Return an evaluation at the same example, however long it took."""
+    event = make_event(0, 20.0, 0.5)
+    return [event.model_copy(update={"reference_steps": reference_steps, "train_s": train_s})]
+
+
+@pytest.mark.parametrize(
+    ("recorded", "said"),
+    [
+        (take(400.0, 20.0), ""),
+        (take(300.0, 28.0), ""),
+        (take(200.0, 20.0), "2.00 times the reference steps"),
+        (take(4000.0, 20.0), "0.10 times the reference steps"),
+        (take(400.0, 5.0), "4.00 times the seconds"),
+        (take(400.0, 90.0), "0.22 times the seconds"),
+        (take(None, 20.0), "does not count reference steps"),
+        (take(400.0, 0.0), "times the seconds"),
+    ],
+)
+def test_times_that_no_repeat_takes_are_found_out(recorded, said: str):
+    """Losses and weights may be true, and the clock not."""
+    found = find_mistiming(recorded, take(400.0, 20.0))
+    assert said in found
+    assert bool(found) == bool(said)
+
+
+def test_noise_of_a_trial_of_seconds_refutes_nothing():
+    assert find_mistiming(take(10.0, 1.0), take(40.0, 4.0)) == ""
+    assert find_mistiming([], take(400.0, 20.0)) == ""

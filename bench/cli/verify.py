@@ -10,6 +10,7 @@ import typer
 if TYPE_CHECKING:
     from bench.records import TrialRecord
     from bench.run_folder import RunFolder
+    from bench.score.times import Sample
 
 UNTRUE = 1
 
@@ -65,6 +66,9 @@ def verify(
     ]
     if not chosen:
         raise BenchError(f"{run} has no such finished trial", f"bench status {run}")
+    if fresh and (origin := folder.read().origin):
+        message = f"{run} was imported: its trials are {origin.benchmark}'s"
+        raise BenchError(message, "repeat them there")
     if fresh == 1:
         raise BenchError("--fresh 1: one time has no spread", "ask for 2 fresh studies or more")
     true = _check_seal(run)
@@ -99,7 +103,8 @@ def _repeat(
     folder: "RunFolder", trials: "list[TrialRecord]", scratch: Path, paths: list[Path]
 ) -> bool:
     from bench.confirmations import add_confirmations
-    from bench.launch.verification import TOLERANCE, plan_of, repeat
+    from bench.launch.agreement import TOLERANCE
+    from bench.launch.verification import plan_of, repeat
     from bench.report.escape import printable
     from bench.report.progress import Progress
 
@@ -111,6 +116,8 @@ def _repeat(
         how = "bit for bit" if each.exact else f"within {TOLERANCE:.0%}, on another machine"
         if each.confirmed:
             said = f"confirmed: {each.compared} evaluations {how}"
+            if each.pace:
+                said += f", in {each.pace:.2f} times the reference steps"
         else:
             said = f"NOT confirmed: {each.difference or 'no evaluation in common'}"
         typer.echo(printable(f"{each.trial}: {said}"))
@@ -123,21 +130,26 @@ def _challenge(
     paths: list[Path],
 ) -> bool:  # fmt: skip
     from bench.launch.verification import make_fresh
-    from bench.report.challenge import describe
+    from bench.report.challenge import describe_times, describe_verdict
     from bench.report.progress import Progress
-    from bench.score.challenge import challenge
+    from bench.score.challenge import challenge, share_level
     from bench.score.gather import gather
     from bench.score.times import study_times
 
-    published = study_times(gather([folder.path]).study_times)
+    def read(path: Path) -> "Sample":  # no seconds: this may be another machine
+        return study_times(gather([path], "reference").study_times)
+
+    published = read(folder.path)
     rows = {(trial.workload, trial.submission): trial for trial in reversed(trials)}
-    true = True
+    found = []
     for (workload, submission), trial in sorted(rows.items()):
         with Progress(folder.read(), []) as progress:
             made = make_fresh(folder, trial, count, seed, scratch, paths, progress)
-        fresh = study_times(gather([made.path]).study_times)[workload][submission]
-        found = challenge(workload, submission, published[workload][submission], fresh)
-        for line in describe(found):
+        fresh = read(made.path)[workload][submission]
+        found.append(challenge(workload, submission, published[workload][submission], fresh))
+        for line in describe_times(found[-1]):
             typer.echo(line)
-        true &= found.holds
-    return true
+    found = share_level(found)
+    for each in found:
+        typer.echo(describe_verdict(each))
+    return all(each.holds for each in found)

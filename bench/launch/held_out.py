@@ -1,4 +1,4 @@
-"""Held-out variants: drawn by the run's seed, so that no method can have been made for them."""
+"""Held-out variants: drawn by the run's seed, that none knows before who makes a method."""
 
 import random
 

@@ -10,7 +10,7 @@ from bench.folders import Kind, find_folders, folder_sha256
 from bench.launch.held_out import draw_held_out
 from bench.machine import count_processes, fingerprint
 from bench.manifests import choose_scale, read_submission, read_workload
-from bench.records import Machine, PlannedTrial, RunRecord
+from bench.records import Machine, PlannedTrial, RunRecord, TrialKey
 from bench.seeds import derive_seed
 from bench.tables import Hparams, base_of, variant_of
 from bench.tuning import draw_trials
@@ -153,6 +153,17 @@ class Plan:
             for trial, hparams in enumerate(self._hparams(configs[submission], study))
         ]
         return self._chosen(every) if self.request.only else every
+
+    def draw(self, key: TrialKey) -> PlannedTrial:
+        """Return the trial that the seed and the ruleset give at an address.
+
+        Raises:
+            BenchError: if the submission cannot be tuned.
+        """
+        config = read_submission(self.submissions[key.submission])
+        alone = replace(self, trials_per_study=key.trial + 1)
+        hparams = alone._hparams(config, key.study)[key.trial]
+        return self._trial(key.workload, config, key.study, key.trial, hparams)
 
     def _hparams(self, config: SubmissionConfig, study: int) -> list[Hparams]:
         if self.request.rules.tuning == "search":

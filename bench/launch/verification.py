@@ -10,17 +10,19 @@ from bench.confirmations import Confirmation, hash_trial
 from bench.data.preparation import prepare
 from bench.errors import BenchError
 from bench.folders import copy_source, find_folder, folder_sha256
+from bench.launch.agreement import compare, compare_pace, find_mistiming
 from bench.launch.local import LocalRun
 from bench.launch.plan import Plan, request_of
 from bench.manifests import choose_scale, read_workload
-from bench.records import Evaluation, PlannedTrial, RunRecord, TrialRecord, WorkloadRecord
+from bench.records import PlannedTrial, RunRecord, TrialRecord, WorkloadRecord
+from bench.rulesets import find_rulesets, load_ruleset
 from bench.run_folder import RunFolder
 from bench.seeds import derive_seed
-from bench.tables import base_of, variant_of
+from bench.tables import Hparams, base_of, variant_of
 from bench.watcher import Watcher
 
-TOLERANCE = 0.05
-"""Relative, of losses and metrics on another machine: rounding differs there, and grows."""
+MOST_TRIALS = 10_000
+"""In a study; more of them are nobody's."""
 
 
 def repeat(
@@ -41,6 +43,7 @@ def repeat(
     """
     record = folder.read()
     plan = draw_plan(folder, record, trials, scratch, paths)
+    chosen = [_find_choice(plan, trial) for trial in trials]
     again = RunFolder(scratch / "run")
     planned = [plan_of(trial) for trial in trials]
     with again.lock():
@@ -49,8 +52,10 @@ def repeat(
     machine = plan.machine()
     exact = machine == record.machine and plan.device == "cpu"
     found = []
-    for trial, new in zip(trials, made, strict=True):
-        compared, difference = compare(folder.read_events(trial), again.read_events(new), exact)
+    for trial, new, unlike in zip(trials, made, chosen, strict=True):
+        old, events = folder.read_events(trial), again.read_events(new)
+        compared, difference = compare(old, events, exact)
+        difference = unlike or difference or (find_mistiming(old, events) if exact else "")
         found.append(
             Confirmation(
                 trial=str(trial.key()),
@@ -59,6 +64,7 @@ def repeat(
                 exact=exact,
                 compared=compared,
                 difference=difference,
+                pace=compare_pace(old, events),
                 machine=machine,
                 when=datetime.now(UTC).isoformat(timespec="seconds"),
             )
@@ -66,37 +72,29 @@ def repeat(
     return found
 
 
-def compare(old: Sequence[Evaluation], new: Sequence[Evaluation], exact: bool) -> tuple[int, str]:
-    """Compare the evaluations of a trial that were placed at the same example.
+def _find_choice(plan: Plan, trial: TrialRecord) -> str:
+    """Return what of a trial somebody chose: it is not what the run's seed and rules give.
 
-    Args:
-        old: as recorded.
-        new: as made again; a slower machine makes fewer within a budget.
-        exact: whether to compare bits.
-
-    Returns:
-        How many there are, and what differs first; empty where nothing does.
+    Rules that the program does not come with, such as a calibration's, may give hyperparameters.
     """
-    pairs = [(a, b) for a, b in zip(old, new, strict=False) if a.examples == b.examples]
-    for a, b in pairs:
-        difference = _difference(a, b, exact)
-        if difference:
-            return len(pairs), f"evaluation {a.index}: {difference}"
-    return len(pairs), ""
-
-
-def _difference(a: Evaluation, b: Evaluation, exact: bool) -> str:
-    if exact and a.weights_sha256 != b.weights_sha256:
-        return "other weights"
-    for name in ("train_loss", "validation"):
-        was, now = getattr(a, name), getattr(b, name)
-        if was is None or now is None:
-            same = was is now
-        else:
-            same = was == now if exact else math.isclose(was, now, rel_tol=TOLERANCE)
-        if not same:
-            return f"{name} {was}, now {now}"
+    if trial.trial >= MOST_TRIALS:
+        return f"no study has {trial.trial + 1} trials"
+    drawn = plan.draw(trial.key())
+    if drawn.seed != trial.seed:
+        return f"its seed is {trial.seed}, the run's seed gives {drawn.seed}"
+    if plan.request.rules.name in find_rulesets() and not _are_equal(drawn.hparams, trial.hparams):
+        return f"its hyperparameters are {trial.hparams}, the rules give {drawn.hparams}"
     return ""
+
+
+def _are_equal(one: Hparams, two: Hparams) -> bool:
+    """Say whether hyperparameters are the same, but for the last bit of another machine's power."""
+    return one.keys() == two.keys() and all(
+        math.isclose(value, other, rel_tol=1e-9)
+        if isinstance(value, float) and isinstance(other, float)
+        else value == other
+        for value, other in ((one[name], two[name]) for name in one)
+    )
 
 
 def draw_plan(
@@ -134,9 +132,23 @@ def _check_workload(name: str, folder: Path, record: RunRecord) -> None:
     if folder_sha256(folder) != known.folder_sha256:
         commit = f"check out commit {record.commit}" if record.commit else "give its folder: --path"
         raise BenchError(f"workload '{base_of(name)}' is not the one of the records", commit)
-    scale = choose_scale(read_workload(folder, variant_of(name)), record.scale)
+    config = read_workload(folder, variant_of(name))
+    scale = choose_scale(config, record.scale)
     if dict(prepare(scale.data)) != known.data_sha256:
         raise BenchError(f"the data of workload '{name}' is not that of the records", "bench data")
+    if record.rules.name not in find_rulesets():  # a calibration's stage has terms of its own
+        return
+    budget_s = known.budget_steps * known.reference_step_s * record.rules.budget_factor
+    terms = {
+        "ruleset": record.rules == load_ruleset(record.rules.name),
+        "metric": (known.metric, known.direction) == (config.metric, config.direction),
+        "target": known.target == scale.target,
+        "budget": known.budget_steps == scale.budget_steps
+        and math.isclose(known.budget_s, budget_s, rel_tol=1e-6),
+    }
+    if changed := ", ".join(term for term, same in terms.items() if not same):
+        message = f"{changed} of workload '{name}' in run.json: not as its folder and the rules say"
+        raise BenchError(message, "these are not the trials of a published ruleset")
 
 
 def plan_of(trial: TrialRecord) -> PlannedTrial:
