@@ -22,7 +22,8 @@ HEAD = """# Defaults
 
 How the defaults of the best known submissions were chosen. Made by `scripts/choose_defaults.py`
 from records: of the settings that were tried of a submission, the one with the least mean rank
-over workloads; of two, the one whose worst rank is better. Settings that reached the target rank
+over workloads; of two, the one whose worst rank is better, then the first in the alphabet.
+Settings that reached the target rank
 by their reference steps to it, the others after them by the best value of the metric. The defaults
 are the chosen values, rounded.
 

@@ -21,8 +21,9 @@ A target is what the best tuned baseline's median seed has at three quarters of 
 ([RULES](../RULES.md), 18). A good one is reached by most tuned baselines within the whole budget,
 with times apart, and missed by settings taken at random. *A cell* says how many of three seeds of a
 baseline's best setting reach the target, after how many reference steps in the median, and how many
-of its eight random settings do in half the budget. *Spread* is the slowest over the fastest; if one
-misses, the budget stands for its time. *Repeats* are ten seeds of one setting in half the budget:
+of its eight random settings do in half the budget. The *verdict* sets the slowest against the
+fastest; if one misses, the budget stands for its time. *Repeats* are ten seeds of one setting in
+half the budget:
 how many hit, and the coefficient of variation of their times in reference steps and in seconds.
 
 """
@@ -37,7 +38,7 @@ def read_evidence() -> list[Evidence]:
 def make_table(found: list[Evidence]) -> str:
     """Return the page."""
     names = list(dict.fromkeys(name for evidence in found for name in proof_times(evidence)))
-    header = ["workload", "target", "test", *names, "repeats", "CV", "so"]
+    header = ["workload", "target", "test", *names, "repeats", "CV", "verdict"]
     lines = [f"| {' | '.join(header)} |", "|" + " --- |" * len(header)]
     for evidence in found:
         sign = "≤" if evidence.direction == "min" else "≥"

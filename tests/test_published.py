@@ -1,16 +1,23 @@
 """What the repository publishes follows from what it holds."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
+from bench.config import SubmissionConfig
 from bench.editions import find_editions, load_edition
 from bench.folders import bundled_root, find_folder, folder_sha256
+from bench.launch.run_record import edition_name
 from bench.report.leaderboard import to_markdown
 from bench.report.splice import BEGIN, END
+from bench.run_folder import RunFolder
 from bench.score.gather import gather
 from bench.score.leaderboard import make_leaderboard
 from bench.seal import find_changes
+from bench.seeds import derive_seed
+from bench.tables import read_toml
+from bench.tuning import draw_trials
 
 ROOT = Path(__file__).parents[1]
 LEADERBOARDS = ROOT / "results" / "leaderboards" / "micro-1"
@@ -29,10 +36,36 @@ def test_an_edition_is_of_the_workloads_as_they_are(scale):
 
 
 @pytest.mark.parametrize("rules", RULESETS)
-def test_a_published_leaderboard_is_what_its_records_say(rules):
+@pytest.mark.parametrize(("axis", "place"), [("seconds", "."), ("reference", "reference")])
+def test_a_published_leaderboard_is_what_its_records_say(rules, axis, place):
     folder = LEADERBOARDS / rules
-    shown = (folder / "leaderboard.md").read_text(encoding="utf-8")
-    assert shown == to_markdown(make_leaderboard(gather([folder / "records"])))
+    shown = (folder / place / "leaderboard.md").read_text(encoding="utf-8")
+    assert shown == to_markdown(make_leaderboard(gather([folder / "records"], axis)))
+
+
+def test_a_changed_workload_is_another_edition(tmp_path):
+    edition = load_edition("micro")
+    folders = {name: bundled_root() / "workloads" / name for name in edition.workloads}
+    assert edition_name(edition, folders) == edition.name
+    changed = tmp_path / "gpt"
+    shutil.copytree(folders["gpt"], changed)
+    with (changed / "workload.py").open("a", encoding="utf-8") as file:
+        file.write("# quicker\n")
+    assert edition_name(edition, folders | {"gpt": changed}) == f"{edition.name}+modified"
+
+
+@pytest.mark.parametrize("rules", RULESETS)
+def test_published_trials_are_those_that_the_seed_and_the_rules_give(rules):
+    folder = RunFolder(LEADERBOARDS / rules / "records")
+    run = folder.read()
+    for key, trial in folder.finished(run).items():
+        study, number = trial.study, trial.trial
+        assert trial.seed == derive_seed(run.seed, "study", study, "trial", number)
+        config = read_toml(folder.path / key.path() / "source/submission.toml", SubmissionConfig)
+        drawn = config.defaults
+        if run.rules.tuning == "search":
+            drawn = draw_trials(config, run.seed, study, run.rules.trials)[number]
+        assert trial.hparams == pytest.approx(drawn)
 
 
 @pytest.mark.parametrize("rules", RULESETS)

@@ -58,8 +58,8 @@ def test_the_leaderboard_table(board: Leaderboard):
     grid = leaderboard_grid(board)
     intervals = [row[3] for row in grid.rows]
     assert [[*row[:3], *row[4:]] for row in grid.rows] == [
-        ["1-2", "nadamw", "0.889", "30.0 s (3/3)", "51.0 s (3/3)", "11.0 s (3/3)", "9"],
-        ["1-2", "schedule_free_adamw", "0.552", "61.0 s (3/3)", "— (1/3)", "5.5 s (3/3)", "9"],
+        ["1-2", "nadamw", "0.889", "30.0 (3/3)", "51.0 (3/3)", "11.0 (3/3)", "9"],
+        ["1-2", "schedule_free_adamw", "0.552", "61.0 (3/3)", "— (1/3)", "5.5 (3/3)", "9"],
     ]
     assert all(re.fullmatch(r"\d\.\d\d-\d\.\d\d", interval) for interval in intervals)
 

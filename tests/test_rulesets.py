@@ -1,10 +1,29 @@
 """Rulesets that tune, end to end at smoke scale: which trials they make, and by which address."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
+from bench.rulesets import find_rulesets, load_ruleset
+
+RULES = Path(__file__).parents[1] / "RULES.md"
+
 TUNED = ("run", "--scale", "smoke", "-w", "gpt", "-s", "adamw", "--rules", "external")
+
+
+def test_the_table_of_rulesets_is_what_their_files_say():
+    rows = re.findall(r"^ +\| `(\w+)` \|(.*)\|$", RULES.read_text(encoding="utf-8"), re.MULTILINE)
+    told = {name: [cell.strip() for cell in cells.split("|")] for name, cells in rows}
+    assert set(told) == set(find_rulesets())
+    for name, (studies, trials, tuned, counts, factor, ranked) in told.items():
+        rules = load_ruleset(name)
+        assert (rules.studies, rules.trials) == (int(studies), int(trials))
+        assert rules.tuning == {"defaults": "none", "drawn": "search"}[tuned]
+        assert rules.cost == ("all" if counts.startswith("of all") else "fastest")
+        assert rules.budget_factor == float(factor)
+        assert rules.ranked == (ranked == "yes")
 
 
 def planned(capsys) -> dict[str, str]:
@@ -68,3 +87,19 @@ def test_a_submission_without_a_search_space_is_not_tuned(bench, tmp_path, capsy
     )
     assert bench(*TUNED[:5], "-s", "mine", "--rules", "external", "--dry-run") == 2
     assert "submission 'mine' has nothing to tune" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("where", ["[search_space]", "[[points]]"])
+def test_a_name_mistyped_in_what_is_tuned_costs_no_trial(bench, tmp_path, capsys, where):
+    folder = tmp_path / "submissions" / "mine"
+    folder.mkdir(parents=True)
+    tuned = "lrr = { low = 0.1, high = 1.0 }" if where == "[search_space]" else "lrr = 0.1"
+    (folder / "submission.toml").write_text(
+        'name = "mine"\ntitle = "m"\nsource = "test"\n[recipe]\noptimizer = "torch:SGD"\n'
+        f"[defaults]\nlr = 0.1\n{where}\n{tuned}\n"
+    )
+    counts = ("--studies", "1", "--trials", "1", "--out", "r")
+    run = ("run", "--scale", "smoke", "-w", "gpt", "-s", "mine", "--rules", "external")
+    assert bench(*run, *counts) == 2
+    assert "lrr" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("trial.json"))

@@ -1,5 +1,7 @@
 """Charged tuning: what the trials before the first hit cost is part of the time."""
 
+from collections import Counter
+
 import pytest
 from factories import RULES, make_run
 from hypothesis import given
@@ -39,6 +41,12 @@ def test_a_study_without_a_hit_is_a_miss_and_skipped_trials_make_none():
     assert [(s.study, s.time, s.spent) for s in studies] == [(0, None, 20.0)]
 
 
+@pytest.mark.parametrize("lost", ["skipped", "not there"])
+def test_what_a_study_cost_is_unknown_where_a_trial_before_its_hit_is_missing(lost):
+    made = [trial(1, 7.0), *([trial(0, None, status="skipped")] if lost == "skipped" else [])]
+    assert charge(made) == []
+
+
 @given(st.lists(st.one_of(st.none(), st.floats(0.1, 9.9)), min_size=1, max_size=6))
 def test_charged_is_never_quicker_than_the_fastest_trial(times):
     [study] = charge([trial(i, t) for i, t in enumerate(times)])
@@ -59,7 +67,9 @@ def test_the_ruleset_says_what_a_study_costs(cost, median, first):
         for study in range(2)
         for number, time in enumerate(made)
     ]
-    board = make_leaderboard(Gathered("seconds", [run], times, planned=8), level=None)
+    board = make_leaderboard(
+        Gathered("seconds", [run], times, planned=Counter(a=4, b=4)), level=None
+    )
     rows = {row.submission: row for row in board.rows}
     assert rows["a"].cells["gpt"].median == 5.0
     assert rows["b"].cells["gpt"].median == median

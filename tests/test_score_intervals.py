@@ -52,7 +52,7 @@ def test_where_intervals_are_off_the_output_says_how_far(name: str, studies: int
     covered = cover(SETTINGS[name](20), studies, 10)
     for share in (covered.scores, covered.times, covered.ratios):
         assert low - 0.02 <= share <= high + 0.01
-    assert f"95% ({SIMULATED} of simulations)" in describe("studies")
+    assert f"{SIMULATED} held in simulations" in describe("studies")
 
 
 # What intervals are of.

@@ -1,6 +1,7 @@
 """What holds for any leaderboard, from times of trials to ranks, and its edge cases (rule 24)."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable
 
 import numpy as np
@@ -45,8 +46,9 @@ def score(times: Times, skipped: Iterable[Key] = ()) -> Leaderboard:
         for (workload, name, study, trial), time in times.items()
     ]  # fmt: skip
     names = {name for _, name, _, _ in times}
+    planned = Counter(name for _, name, _, _ in times)
     run = make_run({workload: {name: [1.0] for name in names} for workload, *_ in times})
-    return make_leaderboard(Gathered("seconds", [run], trials, len(trials)), level=None)
+    return make_leaderboard(Gathered("seconds", [run], trials, planned), level=None)
 
 
 def scores(times: Times) -> dict[str, float | None]:

@@ -14,6 +14,7 @@ from factories import (
     write_trial,
 )
 
+from bench.confirmations import Confirmation, add_confirmations, hash_trial
 from bench.errors import BenchError
 from bench.records import SubmissionRecord
 from bench.score.gather import gather
@@ -101,14 +102,19 @@ def test_an_incomplete_run_is_scored_over_what_is_finished(tmp_path: Path):
     write_run(tmp_path / "run", TWO, unfinished=[2])
     board = make_leaderboard(gather([tmp_path / "run"]))
     assert board.rows[0].cells["gpt"].median == 11.0
-    assert "5 of 6 trials finished." in board.notes
+    assert (
+        "5 of 6 trials finished; what is missing is unknown, and counts for nobody: adamw 1."
+        in board.notes
+    )
 
 
 def test_no_finished_trial_makes_an_empty_leaderboard(tmp_path: Path):
     write_run(tmp_path / "run", TWO, unfinished=range(6))
     board = make_leaderboard(gather([tmp_path / "run"]))
     assert board.rows == []
-    assert board.notes == ["0 of 6 trials finished."]
+    [note] = board.notes
+    assert note.startswith("0 of 6 trials finished")
+    assert note.endswith("adamw 3, lion 3.")
 
 
 def test_a_workload_not_run_is_unknown_and_not_a_miss(tmp_path: Path):
@@ -148,6 +154,117 @@ def test_what_a_reader_must_know_is_noted(tmp_path: Path):
     assert "Targets are provisional: gpt." in notes
 
 
+def test_a_variant_beside_whole_workloads_ranks_nobody(tmp_path: Path):
+    """Somebody who adds one must not take the rank of those who ran without it."""
+    varied = WORKLOAD.model_copy(update={"base_workload": "gpt"})
+    outcomes = {"gpt": {"a": [10.0], "b": [20.0]}, "gpt+post_norm": {"b": [5.0]}}
+    write_run(tmp_path / "run", outcomes, workloads={"gpt": WORKLOAD, "gpt+post_norm": varied})
+    board = make_leaderboard(gather([tmp_path / "run"]))
+    assert [(row.submission, row.rank) for row in board.rows] == [("a", 1), ("b", 2)]
+    assert board.rows[1].cells["gpt+post_norm"].median == 5.0
+    assert "Shown, and in no score: gpt+post_norm." in board.notes
+
+
+def test_a_variant_alone_is_a_workload_like_any(tmp_path: Path):
+    varied = WORKLOAD.model_copy(update={"base_workload": "gpt"})
+    outcomes = {"gpt+post_norm": {"a": [10.0], "b": [5.0]}}
+    write_run(tmp_path / "run", outcomes, workloads={"gpt+post_norm": varied})
+    board = make_leaderboard(gather([tmp_path / "run"]))
+    assert [(row.submission, row.rank) for row in board.rows] == [("b", 1), ("a", 2)]
+
+
+def test_who_was_run_less_than_the_rules_ask_has_no_rank_beside_those_who_were_not(
+    tmp_path: Path,
+):
+    write_run(tmp_path / "run", {"gpt": {"a": [10.0] * 3, "b": [20.0] * 3, "c": [1.0]}})
+    board = make_leaderboard(gather([tmp_path / "run"]))
+    assert [(row.submission, row.rank) for row in board.rows] == [("a", 1), ("b", 2), ("c", None)]
+    assert board.rows[0].interval is not None
+    assert any("c has no rank: studies on gpt: 1, and the ruleset" in note for note in board.notes)
+
+
+@pytest.mark.parametrize(
+    ("studies", "trials", "ranked"), [(3, 2, True), (4, 2, True), (2, 2, False), (3, 5, False)]
+)
+def test_who_takes_fewer_studies_or_other_trials_than_the_rules_gets_no_ranking(
+    tmp_path: Path, studies: int, trials: int, ranked: bool
+):
+    rules = RULES.model_copy(update={"trials": 2})
+    outcomes = {"gpt": {"a": [10.0] * studies}}
+    plan = [
+        planned.model_copy(update={"trial": trial, "seed": 10 * trial + planned.study})
+        for planned in make_plan(outcomes)
+        for trial in range(trials)
+    ]
+    write_run(tmp_path / "run", outcomes, rules=rules, plan=plan)
+    board = make_leaderboard(gather([tmp_path / "run"]))
+    assert board.ranked is ranked
+    assert any("nobody has the 3 studies of 2 trials" in n for n in board.notes) is not ranked
+
+
+def test_a_machine_of_too_few_cores_makes_no_ranking(tmp_path: Path):
+    small = MACHINE.model_copy(update={"cores": 1})
+    write_run(tmp_path / "run", TWO, machine=small)
+    board = make_leaderboard(gather([tmp_path / "run"]))
+    assert not board.ranked
+    assert "Unranked: a machine of 1 cores for 2 threads." in board.notes
+
+
+def test_trials_of_one_study_that_two_runs_made_are_counted_together(tmp_path: Path):
+    """Five trials in two folders are five; five and five others are ten, which no rule gives."""
+    rules = RULES.model_copy(update={"trials": 4, "studies": 1})
+    [planned] = make_plan({"gpt": {"a": [10.0]}})
+    plan = [planned.model_copy(update={"trial": trial, "seed": trial}) for trial in range(8)]
+    for name, chosen in {"x": plan[:2], "y": plan[2:4], "z": plan[4:]}.items():
+        write_run(tmp_path / name, {"gpt": {"a": [10.0]}}, rules=rules, plan=chosen)
+    x, y, z = (tmp_path / name for name in "xyz")
+    assert make_leaderboard(gather([x, y])).ranked
+    assert not make_leaderboard(gather([x, y, z])).ranked
+    assert not make_leaderboard(gather([x])).ranked
+
+
+@pytest.mark.parametrize(("pace", "noted"), [(1.05, False), (1.3, True), (0.7, True)])
+def test_budgets_that_a_changed_machine_made_longer_are_noted(tmp_path: Path, pace, noted):
+    folder = write_run(tmp_path / "run", TWO, unfinished=range(6))
+    for planned in folder.read().plan:
+        folder.begin_trial(planned)
+        event = make_event(0, 10.0, 0.95)
+        folder.append_event(
+            planned, event.model_copy(update={"reference_steps": pace * 10.0 / STEP_S})
+        )
+        folder.write_trial(make_trial(planned))
+    notes = make_leaderboard(gather([folder.path])).notes
+    assert any(f"gpt {pace:.2f} times" in note for note in notes) is noted
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "Trials made again, the same bit for bit: adamw 1 of 3."),
+        ({"exact": False}, "Trials made again on another machine, nearly the same: adamw 1 of 3."),
+        (
+            {"confirmed": False, "difference": "other weights"},
+            "NOT CONFIRMED when made again: adamw 1 of 3.",
+        ),
+    ],
+    ids=["exact", "near", "refuted"],
+)
+def test_what_was_made_again_is_told_apart(tmp_path: Path, changes, said: str):
+    folder = write_run(tmp_path / "run", TWO)
+    trial = folder.read().plan[0]
+    given = {"confirmed": True, "exact": True, "compared": 3, "difference": "", "when": ""}
+    found = Confirmation(
+        trial=str(trial.key()),
+        records_sha256=hash_trial(folder.path / trial.path()),
+        machine=MACHINE,
+        **(given | changes),
+    )
+    add_confirmations(folder.path, [found])
+    notes = make_leaderboard(gather([folder.path])).notes
+    assert [note for note in notes if "again" in note] == [said]
+    assert "Unverified: lion." in notes
+
+
 # Several runs.
 
 
@@ -162,7 +279,7 @@ def test_a_copy_counts_once(tmp_path: Path):
     write_run(tmp_path / "a", TWO)
     write_run(tmp_path / "b", TWO)
     gathered = gather([tmp_path / "a", tmp_path / "b", tmp_path / "a"])
-    assert (len(gathered.times), gathered.planned) == (6, 6)
+    assert (len(gathered.times), gathered.planned) == (6, {"adamw": 3, "lion": 3})
 
 
 def test_a_repeat_with_the_same_seed_is_refused(tmp_path: Path):

@@ -23,7 +23,7 @@ def calibrate(
     ] = None,
     points: Annotated[int, typer.Option(min=1, help="Settings tried of each baseline.")] = 8,
     seeds: Annotated[int, typer.Option(min=1, help="Repeats of the best setting.")] = 10,
-    scale: Annotated[str, typer.Option(help="micro or smoke.")] = "micro",
+    scale: Annotated[str, typer.Option(help="micro, base or smoke.")] = "micro",
     seed: Annotated[int, typer.Option(help="Every random stream derives from it.")] = 0,
     out: Annotated[
         Path | None,

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from bench.cli.score import Axis
+
 
 def leaderboard(
     runs: Annotated[
@@ -13,6 +15,10 @@ def leaderboard(
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Folder for leaderboard.md, .json, .csv.")
     ] = None,
+    rules: Annotated[str | None, typer.Option(help="Only runs by this ruleset.")] = None,
+    time: Annotated[Axis, typer.Option(help="All but seconds compare across machines.")] = (
+        Axis.SECONDS
+    ),
     into: Annotated[
         Path | None, typer.Option(help="File with marks, between which to put the table.")
     ] = None,
@@ -31,7 +37,7 @@ def leaderboard(
     from bench.score.gather import gather
     from bench.score.leaderboard import make_leaderboard
 
-    board = make_leaderboard(gather(choose_runs(runs)))
+    board = make_leaderboard(gather(choose_runs(runs), time.value, rules))
     print_board(board)
     if out:
         publish(board, out)

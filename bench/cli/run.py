@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bench.run_folder import RunFolder
 
 EDITIONS_OWN = "the edition's"
-NEVER_SCORED = "smoke"
+FOR_TESTS = "smoke"
 
 
 def run(
@@ -27,7 +27,7 @@ def run(
         typer.Option("-s", "--submission", help="Name or 'all'.", show_default=EDITIONS_OWN),
     ] = None,
     scale: Annotated[
-        str, typer.Option(help="micro; base: one GPU; smoke: seconds, never scored.")
+        str, typer.Option(help="micro; base: one GPU; smoke: seconds, for tests.")
     ] = "micro",
     rules: Annotated[str, typer.Option(help="See: bench list rulesets.")] = "quick",
     studies: Annotated[
@@ -215,8 +215,9 @@ def _show(folder: "RunFolder") -> None:
 
     record = folder.read()
     typer.echo(f"\n{summarize(survey(folder, record))}\n")
-    if record.scale == NEVER_SCORED:
-        typer.echo(f"scale '{NEVER_SCORED}' is never scored; see: bench status {folder.path}")
+    if record.scale == FOR_TESTS:
+        status = f"bench status {folder.path}"
+        typer.echo(f"scale '{FOR_TESTS}' is for tests, and has no leaderboard; see: {status}")
         return
     board = make_leaderboard(gather([folder.path]))
     print_board(board)

@@ -33,7 +33,7 @@ def leaderboard_grid(board: Leaderboard) -> Grid:
     header = ["#", "submission", "score", *(["95 %"] if with_interval else [])]
     rows = [
         [
-            _show_rank(row) if board.rules.ranked else MISS,
+            _show_rank(row) if board.ranked else MISS,
             row.submission,
             _show_score(row.score),
             *([_show_interval(row)] if with_interval else []),
@@ -199,7 +199,7 @@ def to_json(board: Leaderboard) -> dict[str, Any]:
     return {
         "edition": board.edition,
         "rules": board.rules.name,
-        "ranked": board.rules.ranked,
+        "ranked": board.ranked,
         "time_axis": board.axis,
         "baseline": board.baseline,
         "machines": [machine.model_dump() for machine in board.machines],
@@ -244,7 +244,10 @@ def show_time(time: float, axis: Axis) -> str:
 
 
 def _show_cell(cell: Cell | None, axis: Axis) -> str:
-    return f"{show_time(cell.median, axis)} ({cell.hits}/{cell.trials})" if cell else "not run"
+    if cell is None:
+        return "not run"
+    time = show_time(cell.median, axis).removesuffix(" s")  # the caption has the unit
+    return f"{time} ({cell.hits}/{cell.trials})"
 
 
 def _show_rank(row: Row) -> str:

@@ -66,7 +66,7 @@ def _head(report: Report) -> Element:
 
 def _body(report: Report, sections: Sequence[Element]) -> Element:
     board = report.board
-    kind = "ranked" if board.rules.ranked else "unranked"
+    kind = "ranked" if board.ranked else "unranked"
     said = (
         f"Edition {board.edition}, ruleset {board.rules.name} ({kind}), {report.count()}, "
         f"times in {report.axis_label}."

@@ -86,6 +86,7 @@ def _make_board(runs: Sequence[tuple[RunFolder, RunRecord]], baseline: str) -> A
         times=sorted(times, key=lambda t: (t.workload, t.submission, t.study, t.trial)),
         interval=None,
         notes=_notes(runs, medians, gated),
+        ranked=first.rules.ranked,
     )
     return AlgoperfBoard(first.rules.name, board, studies)
 

@@ -48,8 +48,9 @@ class Replicates:
 
 
 def resample(
-    panel: Panel, level: Level = "studies", replicates: int = REPLICATES, seed: int = SEED
-) -> Replicates | None:
+    panel: Panel, level: Level = "studies", replicates: int = REPLICATES, seed: int = SEED,
+    *, unseen: bool = True,
+) -> Replicates | None:  # fmt: skip
     """Draw repeats of a benchmark.
 
     Args:
@@ -57,6 +58,7 @@ def resample(
         level: what is drawn anew.
         replicates: number of repeats.
         seed: of the draws.
+        unseen: whether a cell may miss that never has, other than past its budget.
 
     Returns:
         None where there are no two hits of one submission on one workload, so that nothing is
@@ -83,6 +85,7 @@ def resample(
         if level == "trials":
             studies *= _redraw_trials(panel.trials[w], studies.shape, rng)
         rates = rng.beta(missing[w], hitting[w], size=studies.shape[:2])
+        rates *= unseen | (never[w] > 0)
         missed = rng.random(studies.shape) < rates[:, :, None]
         late = (studies > panel.limits[w][:, None]) | (exponents > LARGEST)
         studies[missed | late] = np.inf

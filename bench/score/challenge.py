@@ -3,10 +3,12 @@
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
+
+from bench.score.permutation import holm
 
 LEVEL = 0.95
 SMALLEST_SPREAD = 1e-12
@@ -19,11 +21,13 @@ class Challenge:
     Attributes:
         workload: of the row.
         submission: of the row.
-        published: times of its studies in seconds, infinite where missed.
+        published: times of its studies in reference steps, infinite where missed.
         fresh: times of the studies made now.
-        low: of the mean of as many fresh studies as were published, with probability 95 %.
+        low: of the geometric mean of as many fresh studies as were published, with probability
+            95 %.
         high: of the same.
-        probability: that such a mean is at least as far from the fresh ones as the published is.
+        probability: that such a mean is at least as far from the fresh ones as the published is;
+            of several rows that are challenged together, after Holm.
     """
 
     workload: str
@@ -52,7 +56,7 @@ def challenge(
     Args:
         workload: of the row.
         submission: of the row.
-        published: seconds of each study, infinite where missed.
+        published: time of each study, infinite where missed.
         fresh: likewise; at least two.
     """
     a, b = np.array(published), np.array(fresh)
@@ -72,3 +76,9 @@ def challenge(
         math.exp(middle - quantile * error), math.exp(middle + quantile * error),
         float(2 * stats.t.sf(away, len(b) - 1)),
     )  # fmt: skip
+
+
+def share_level(found: Sequence[Challenge]) -> list[Challenge]:
+    """Return challenges that together doubt true rows as seldom as one of them would."""
+    adjusted = holm([each.probability for each in found])
+    return [replace(each, probability=p) for each, p in zip(found, adjusted, strict=True)]

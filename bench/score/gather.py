@@ -1,15 +1,25 @@
 """Records of one run or several, brought together if they may be compared."""
 
+import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 
 from bench.errors import BenchError
-from bench.records import Machine, PlannedTrial, RunRecord, TrialRecord, WorkloadRecord
+from bench.records import (
+    Evaluation,
+    Machine,
+    PlannedTrial,
+    RunRecord,
+    TrialRecord,
+    WorkloadRecord,
+)
 from bench.run_folder import RunFolder
 from bench.score.charged import charge
-from bench.score.times import Axis, Crossing, TrialTime, budget_on, crossing_time, time_on
+from bench.score.held_out import enters_score
+from bench.score.times import Axis, Crossing, TrialTime, budget_on, crossing_time, spent_on
 
 Identity = tuple[str, str, int, int, int, int]
 """Workload, submission, seed of the run, study, trial, seed of the trial."""
@@ -39,7 +49,7 @@ class Gathered:
         axis: of the times.
         runs: whose records were read.
         times: of every finished trial, each counted once.
-        planned: number of different trials that the runs were to make.
+        planned: number of different trials that the runs were to make, by submission.
         crossing: how the times were read off the evaluations.
         sources: where each of the times is from: its run's folder and record, and its own record.
     """
@@ -47,7 +57,7 @@ class Gathered:
     axis: Axis
     runs: list[RunRecord]
     times: list[TrialTime]
-    planned: int
+    planned: Counter[str]
     crossing: Crossing = "first"
     sources: list[Source] = field(default_factory=list)
 
@@ -62,8 +72,14 @@ class Gathered:
         return charge(self.times) if self.runs[0].rules.cost == "all" else self.times
 
     def counts(self, workload: str) -> bool:
-        """Say whether a workload counts, or only gates another."""
-        return self.workloads[workload].role == "base"
+        """Say whether a workload enters the score."""
+        return enters_score(workload, self.workloads)
+
+    @property
+    def missing(self) -> dict[str, int]:
+        """How many planned trials are not over, by submission; those that lack none left out."""
+        over = Counter(trial.submission for trial in self.times)
+        return dict(sorted((self.planned - over).items()))
 
 
 def gather(
@@ -106,13 +122,13 @@ def gather(
                 continue
             sources[identity] = folder, run, record
             times[identity] = _time(folder, run, record, axis, crossing)
-    planned = {_identify(run, trial) for _, run in runs for trial in run.plan}
+    planned = {_identify(run, trial): trial.submission for _, run in runs for trial in run.plan}
     in_order = sorted(times)
     return Gathered(
         axis=axis,
         runs=[run for _, run in runs],
         times=[times[identity] for identity in in_order],
-        planned=len(planned),
+        planned=Counter(planned.values()),
         crossing=crossing,
         sources=[sources[identity] for identity in in_order],
     )
@@ -138,8 +154,17 @@ def _time(
         status=trial.status,
         time=crossing_time(events, trial, axis, reference_step_s, crossing),
         limit=budget_on(axis, events, trial, reference_step_s),
-        spent=time_on(axis, events[-1], reference_step_s) if events else None,
+        spent=spent_on(axis, events, trial, reference_step_s),
+        budget_steps=_find_budget_steps(events, trial),
     )
+
+
+def _find_budget_steps(events: Sequence[Evaluation], trial: TrialRecord) -> float | None:
+    """Return the reference steps that a trial's budget was worth, by its own probes."""
+    if not events or not events[-1].reference_steps or not events[-1].train_s:
+        return None
+    steps = events[-1].reference_steps / events[-1].train_s * trial.budget_s
+    return steps if math.isfinite(steps) else None
 
 
 def _check_announced(

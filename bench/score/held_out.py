@@ -47,7 +47,7 @@ class Gating:
         """
         places = {name: place for place, name in enumerate(names)}
         return cls(
-            scored=tuple(places[name] for name in names if workloads[name].role == "base"),
+            scored=tuple(places[name] for name in names if enters_score(name, workloads)),
             gates=tuple(
                 (places[name], places[base])
                 for name in names
@@ -71,6 +71,22 @@ class Gating:
             passed = np.isfinite(on_variant) & (on_variant <= limit)
             gated[..., base, :] = np.where(passed, gated[..., base, :], np.inf)
         return gated
+
+
+def enters_score(name: str, workloads: Mapping[str, WorkloadRecord]) -> bool:
+    """Say whether a workload enters the score.
+
+    One that gates another does not, nor a variant that somebody added to whole workloads: those who
+    ran without it would have no rank.
+
+    Args:
+        name: of the workload.
+        workloads: records of all that were run.
+    """
+    base = [workload for workload in workloads.values() if workload.role == "base"]
+    whole = any(workload.base_workload is None for workload in base)
+    own = workloads[name]
+    return own.role == "base" and not (whole and own.base_workload)
 
 
 def gate_times(times: Times, workloads: Mapping[str, WorkloadRecord]) -> Times:

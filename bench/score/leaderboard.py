@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from bench.config import RulesetConfig
-from bench.confirmations import confirmed_trials
 from bench.records import Machine, RunRecord, WorkloadRecord
 from bench.score.bootstrap import Level
+from bench.score.eligibility import find_eligible
 from bench.score.gather import Gathered
 from bench.score.held_out import Gating, gate_times, generalisation_gaps
 from bench.score.intervals import Bands, Interval, Intervals, make_bands, make_intervals
+from bench.score.notes import note_all, note_held_out, note_unsolved, note_verified
 from bench.score.panel import make_panel
 from bench.score.profile import Times, performance_ratios, score_submissions
 from bench.score.times import Axis, Crossing, Sample, TrialTime, median, study_times
@@ -96,6 +97,7 @@ class Leaderboard:
         dates: ISO days on which the runs began.
         interval: how the intervals were made; None where there are none.
         notes: sentences about what is missing or doubtful.
+        ranked: whether the rules, and keeping to them, make it a ranking.
         bands: of each performance profile: tau, lower and upper limit; empty without intervals.
         crossing: which moment is the time to target.
         scored: medians that scores are made of, by workload and ranked submission: those of
@@ -118,6 +120,7 @@ class Leaderboard:
     crossing: Crossing = "first"
     scored: Times = field(default_factory=dict)
     study_times: list[TrialTime] = field(default_factory=list)
+    ranked: bool = True
 
 
 def make_leaderboard(
@@ -132,14 +135,15 @@ def make_leaderboard(
     """
     runs = gathered.runs
     sample = study_times(gathered.study_times)
-    names = sorted({name for cells in sample.values() for name in cells})
-    ranked = {name for name in names if all(name in cells for cells in sample.values())}
-    in_ranking = _restrict(sample, ranked)
     known = gathered.workloads
+    eligible = find_eligible(gathered, sample)
+    in_ranking = eligible.sample
+    ranked = {name for cells in in_ranking.values() for name in cells}
     medians = {workload: _medians(cells) for workload, cells in in_ranking.items()}
     gated = gate_times(medians, known)
     scored = {name: times for name, times in gated.items() if gathered.counts(name)}
-    panel = make_panel(gathered.study_times).restrict(sorted(ranked))
+    panel = make_panel(t for t in gathered.study_times if t.workload in in_ranking)
+    panel = panel.restrict(sorted(ranked))
     gating = Gating.of(panel.workloads, known)
     intervals = make_intervals(panel, level, gating=gating) if level and scored else None
     cells = _make_cells(sample, gated, gathered.times, baseline, intervals)
@@ -156,25 +160,17 @@ def make_leaderboard(
         times=gathered.times,
         interval=intervals.description if intervals else None,
         notes=[
-            *_make_notes(gathered, sample, scored, bool(intervals) or level is None),
-            *_note_held_out(medians, gated, known),
-            *_note_confirmed(gathered),
+            *note_all(gathered, sample, eligible, bool(intervals) or level is None),
+            *note_unsolved(scored),
+            *note_held_out(medians, gated, known),
+            *note_verified(gathered),
         ],
         bands=make_bands(intervals),
         crossing=gathered.crossing,
         scored=scored,
         study_times=gathered.study_times,
+        ranked=not eligible.unranked,
     )
-
-
-def _restrict(sample: Sample, names: set[str]) -> Sample:
-    """Return what is known of some submissions; nothing if there are none."""
-    if not names:
-        return {}
-    return {
-        workload: {name: times for name, times in cells.items() if name in names}
-        for workload, cells in sample.items()
-    }
 
 
 def _titles(runs: list[RunRecord]) -> dict[str, str]:
@@ -200,9 +196,9 @@ def _make_cells(
     made: dict[str, dict[str, Cell]] = defaultdict(dict)
     for workload, cells in sample.items():
         medians = _medians(cells)
-        ratios = performance_ratios(gated[workload]) if gated else {}
-        of_times = intervals.times[workload] if intervals else {}
-        of_ratios = intervals.ratios[workload] if intervals else {}
+        ratios = performance_ratios(gated[workload]) if workload in gated else {}
+        of_times = intervals.times.get(workload, {}) if intervals else {}
+        of_ratios = intervals.ratios.get(workload, {}) if intervals else {}
         for name, studies in cells.items():
             made[name][workload] = Cell(
                 median=medians[name],
@@ -248,54 +244,3 @@ def _rank(
         )
         for name in ordered
     ]
-
-
-def _make_notes(
-    gathered: Gathered, sample: Sample, scored: Times, intervals_settled: bool
-) -> list[str]:
-    rules = gathered.runs[0].rules
-    notes = []
-    if not rules.ranked:
-        notes.append(f"Unranked: the ruleset '{rules.name}' is too small to rank by.")
-    if len(gathered.times) < gathered.planned:
-        notes.append(f"{len(gathered.times)} of {gathered.planned} trials finished.")
-    workloads = {name: gathered.workloads[name] for name in sample}
-    provisional = [n for n, w in sorted(workloads.items()) if w.target_status == "provisional"]
-    if provisional:
-        notes.append(f"Targets are provisional: {', '.join(provisional)}.")
-    for workload, cells in scored.items():
-        if all(math.isinf(time) for time in cells.values()):
-            notes.append(f"No ranked submission solves {workload}: it adds 0 to every score.")
-    ranked = {name for cells in scored.values() for name in cells}
-    for name in sorted({name for cells in sample.values() for name in cells} - ranked):
-        lacking = [workload for workload, cells in sample.items() if name not in cells]
-        notes.append(f"{name} has no rank: not run on {', '.join(lacking)}.")
-    if scored and not intervals_settled:
-        notes.append("No intervals: they need two studies or more of every submission.")
-    return notes
-
-
-def _note_held_out(medians: Times, gated: Times, known: Mapping[str, WorkloadRecord]) -> list[str]:
-    """Return what gates, and what it took from whom."""
-    held_out = [name for name in medians if known[name].role == "held_out"]
-    notes = [f"Held out, to gate: {', '.join(held_out)}."] if held_out else []
-    for workload, times in gated.items():
-        lost = [name for name, time in times.items() if time != medians[workload][name]]
-        if lost:
-            notes.append(f"They fail a held-out variant of {workload}: {', '.join(lost)}.")
-    return notes
-
-
-def _note_confirmed(gathered: Gathered) -> list[str]:
-    """Return a sentence on whose trials `bench verify` has made again, and whose not."""
-    paths = {folder.path for folder, _, _ in gathered.sources}
-    known = {path: confirmed_trials(path) for path in paths}
-    of: dict[str, list[bool]] = defaultdict(list)
-    for folder, _, trial in gathered.sources:
-        of[trial.submission].append(str(trial.key()) in known[folder.path])
-    verified = [f"{name} {sum(each)} of {len(each)}" for name, each in of.items() if any(each)]
-    others = sorted(name for name, each in of.items() if not any(each))
-    if not verified:
-        return []
-    unverified = f"; unverified: {', '.join(others)}" if others else ""
-    return [f"Verified, trials made again: {', '.join(verified)}{unverified}."]

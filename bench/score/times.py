@@ -30,7 +30,9 @@ class TrialTime:
         time: on the axis asked for; None where the target was not reached within the budget.
         limit: where the budget ends on that axis, at the trial's own pace: a miss is later than
             this. None where the trial was never judged.
-        spent: when it was judged last; None where it never was.
+        spent: when it ended; None where that is not known.
+        budget_steps: reference steps that its budget was worth, as fast as they were at the time;
+            None where they were not counted.
     """
 
     workload: str
@@ -43,6 +45,7 @@ class TrialTime:
     time: float | None
     limit: float | None = None
     spent: float | None = None
+    budget_steps: float | None = None
 
 
 def first_hit(events: Iterable[Evaluation], trial: TrialRecord) -> Evaluation | None:
@@ -104,6 +107,27 @@ def budget_on(
     if not events or not events[-1].train_s:
         return None
     return time_on(axis, events[-1], reference_step_s) / events[-1].train_s * trial.budget_s
+
+
+def spent_on(
+    axis: Axis, events: Sequence[Evaluation], trial: TrialRecord, reference_step_s: float
+) -> float | None:
+    """Return what a trial took in all, past its last evaluation by the pace that it had up to it.
+
+    Args:
+        axis: what to count.
+        events: of the trial, in order.
+        trial: when it ended.
+        reference_step_s: seconds of a reference step on the machine of the run.
+
+    Returns:
+        None where it was never judged, and neither seconds nor reference steps are counted.
+    """
+    if events and events[-1].train_s:
+        judged = time_on(axis, events[-1], reference_step_s)
+        return judged * max(1.0, trial.train_s / events[-1].train_s)
+    paces = {"seconds": 1.0, "reference": reference_step_s}
+    return trial.train_s / paces[axis] if paces.get(axis) else None
 
 
 def time_on(axis: Axis, hit: Evaluation, reference_step_s: float) -> float:
