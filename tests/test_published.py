@@ -21,7 +21,7 @@ from bench.tuning import draw_trials
 
 ROOT = Path(__file__).parents[1]
 LEADERBOARDS = ROOT / "results" / "leaderboards" / "micro-1"
-RULESETS = sorted(folder.name for folder in LEADERBOARDS.iterdir())
+RULESETS = sorted(folder.name for folder in LEADERBOARDS.iterdir() if folder.is_dir())
 
 
 @pytest.mark.parametrize("scale", sorted(find_editions()))
