@@ -21,8 +21,9 @@ class Confirmation(Record):
     Attributes:
         trial: its address.
         records_sha256: of its records at that time: what was confirmed is these.
-        confirmed: whether every evaluation that both have was the same, its times are such as a
-            repeat takes, and nobody chose its seed or hyperparameters.
+        confirmed: whether every evaluation that both have was the same, the one that hit among
+            them, its times are such as a repeat takes, and nobody chose its seed, hyperparameters
+            or terms.
         exact: whether bits were compared, as on the machine of the record, or values.
         compared: evaluations that both have.
         difference: what differed first; empty where nothing did.

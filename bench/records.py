@@ -4,6 +4,7 @@ JSON with a schema number; files are replaced atomically or appended to; reading
 """
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
@@ -82,7 +83,7 @@ class WorkloadRecord(Record):
     """Of each split's decoded tensors."""
     budget_steps: Count
     reference_step_s: Seconds
-    """Median seconds of the workload's own SGD step on this machine, probed when the run began."""
+    """Seconds of the workload's own SGD step on this machine: the least median of three rounds."""
     budget_s: Seconds
     role: WorkloadRole = "base"
     base_workload: WorkloadName | None = None
@@ -231,3 +232,13 @@ def reaches(value: float | None, target: float, direction: Direction) -> bool:
     if value is None or math.isnan(value):
         return False
     return value >= target if direction == "max" else value <= target
+
+
+def first_hit(events: Iterable[Evaluation], trial: TrialRecord) -> Evaluation | None:
+    """Return the first evaluation at or past the target within the budget, however it ended."""
+    for event in events:
+        if event.train_s > trial.budget_s:
+            return None
+        if reaches(event.validation, trial.target, trial.direction):
+            return event
+    return None

@@ -13,9 +13,10 @@ from pathlib import Path
 from statistics import mean
 
 from bench.config import Direction
+from bench.records import first_hit
 from bench.run_folder import RunFolder
 from bench.score.calibration import Evidence
-from bench.score.times import first_hit, time_on
+from bench.score.times import time_on
 from bench.tables import Hparams
 
 HEAD = """# Defaults

@@ -16,10 +16,9 @@ from factories import (
 
 from bench.confirmations import Confirmation, add_confirmations, hash_trial
 from bench.errors import BenchError
-from bench.records import SubmissionRecord
+from bench.records import SubmissionRecord, first_hit
 from bench.score.gather import gather
 from bench.score.leaderboard import make_leaderboard
-from bench.score.times import first_hit
 
 PLANNED = make_plan({"gpt": {"adamw": [1.0]}})[0]
 TWO = {"gpt": {"adamw": [10.0, 12.0, 14.0], "lion": [24.0, 20.0, None]}}
@@ -98,10 +97,12 @@ def test_equal_scores_share_a_rank(tmp_path: Path):
     assert all(row.interval is None for row in board.rows)
 
 
-def test_an_incomplete_run_is_scored_over_what_is_finished(tmp_path: Path):
+def test_who_lacks_a_study_is_shown_and_has_no_rank(tmp_path: Path):
     write_run(tmp_path / "run", TWO, unfinished=[2])
     board = make_leaderboard(gather([tmp_path / "run"]))
-    assert board.rows[0].cells["gpt"].median == 11.0
+    lion, adamw = board.rows
+    assert (lion.rank, adamw.rank, adamw.cells["gpt"].median) == (1, None, 11.0)
+    assert any(note.startswith("adamw has no rank: studies on gpt: 2") for note in board.notes)
     assert (
         "5 of 6 trials finished; what is missing is unknown, and counts for nobody: adamw 1."
         in board.notes
@@ -241,7 +242,10 @@ def test_budgets_that_a_changed_machine_made_longer_are_noted(tmp_path: Path, pa
     ("changes", "said"),
     [
         ({}, "Trials made again, the same bit for bit: adamw 1 of 3."),
-        ({"exact": False}, "Trials made again on another machine, nearly the same: adamw 1 of 3."),
+        (
+            {"exact": False},
+            "Trials made again, nearly the same on another machine or a GPU: adamw 1 of 3.",
+        ),
         (
             {"confirmed": False, "difference": "other weights"},
             "NOT CONFIRMED when made again: adamw 1 of 3.",

@@ -85,22 +85,38 @@ def test_a_trial_that_the_seed_and_rules_do_not_give_is_not_confirmed(
 @pytest.mark.parametrize(
     ("path", "value", "said"),
     [
-        (("workloads", "gpt", "target"), 99.0, "target of workload 'gpt'"),
-        (("workloads", "gpt", "budget_s"), 1e4, "budget of workload 'gpt'"),
-        (("rules", "budget_factor"), 3.0, "ruleset, budget of workload 'gpt'"),
+        (("workloads", "gpt", "target"), 99.0, "NOT confirmed: target: not as"),
+        (("workloads", "gpt", "budget_s"), 1e4, "NOT confirmed: budget: not as"),
+        (("rules", "budget_factor"), 3.0, "NOT confirmed: ruleset, budget: not as"),
+        (("rules",), {"name": "mine", "ranked": True}, "its ruleset 'mine' is none"),
     ],
 )
-def test_terms_that_are_not_the_rules_are_refused(run, bench, capsys, path, value, said):
+def test_terms_that_are_not_the_rules_are_not_confirmed(run, bench, capsys, path, value, said):
     record = json.loads((run / "run.json").read_text())
+    trial = json.loads((run / "trials" / TRIAL / "trial.json").read_text())
     *tables, last = path
     table = record
     for name in tables:
         table = table[name]
-    table[last] = value
+    table[last] = {**table[last], **value} if isinstance(value, dict) else value
+    if last in trial:
+        trial[last] = value
     (run / "run.json").write_text(json.dumps(record))
+    (run / "trials" / TRIAL / "trial.json").write_text(json.dumps(trial))
     seal(run)
-    assert bench("verify", "r") == 2
-    assert said in capsys.readouterr().err
+    assert bench("verify", "r") == 1
+    assert said in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_hit_that_was_put_in_is_not_confirmed(run, bench, capsys):
+    """All that a repeat has in common with these records is the same, but for what scores."""
+    events = run / "trials" / TRIAL / "events.jsonl"
+    lines = [json.loads(line) for line in events.read_text().splitlines()]
+    lines[-1] |= {"examples": lines[-1]["examples"] + 1, "validation": 0.0, "train_s": 1e-3}
+    events.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    seal(run)
+    assert bench("verify", "r") == 1
+    assert "NOT confirmed: its hit was not made again" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_confirmation_is_of_the_records_as_they_were(run, bench):

@@ -27,7 +27,7 @@ def leaderboard(
 
     [bold]bench leaderboard[/bold]
 
-    [bold]bench leaderboard results/runs/mine -o results/leaderboards --into README.md[/bold]
+    [bold]bench leaderboard results/runs/mine -o board --into NOTES.md[/bold]
     """
     from bench.report.inventory import choose_runs
     from bench.report.leaderboard import to_markdown

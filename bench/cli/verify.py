@@ -113,13 +113,14 @@ def _repeat(
     with Progress(folder.read(), [plan_of(trial) for trial in trials]) as progress:
         found = repeat(folder, trials, scratch, paths, progress)
     for each in found:
-        how = "bit for bit" if each.exact else f"within {TOLERANCE:.0%}, on another machine"
+        near = f"within {TOLERANCE:.0%}, on another machine or a GPU"
+        how = "bit for bit" if each.exact else near
         if each.confirmed:
             said = f"confirmed: {each.compared} evaluations {how}"
             if each.pace:
                 said += f", in {each.pace:.2f} times the reference steps"
         else:
-            said = f"NOT confirmed: {each.difference or 'no evaluation in common'}"
+            said = f"NOT confirmed: {each.difference or 'too few evaluations in common'}"
         typer.echo(printable(f"{each.trial}: {said}"))
     add_confirmations(folder.path, found)
     return all(each.confirmed for each in found)

@@ -34,6 +34,11 @@ def compare(old: Sequence[Evaluation], new: Sequence[Evaluation], exact: bool) -
     return len(pairs), ""
 
 
+def is_made_again(hit: Evaluation, old: Sequence[Evaluation], new: Sequence[Evaluation]) -> bool:
+    """Say whether an evaluation of a trial is among those that its repeat has in common."""
+    return any(a is hit and a.examples == b.examples for a, b in zip(old, new, strict=False))
+
+
 def compare_pace(old: Sequence[Evaluation], new: Sequence[Evaluation]) -> float | None:
     """Return the reference steps up to the last evaluation that both have, over those recorded.
 

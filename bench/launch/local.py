@@ -14,6 +14,7 @@ from bench.records import Evaluation, PlannedTrial, RunRecord, TrialRecord
 from bench.referee import ResumeError, Trial
 from bench.run_folder import RunFolder, is_final
 from bench.tables import variant_of
+from bench.tally import Tally
 from bench.trainer import TrialOrder, set_up_torch
 from bench.watcher import Watcher
 from bench.workload import load_workload
@@ -100,20 +101,19 @@ class LocalRun:
         return made
 
     def _make(self, planned: PlannedTrial) -> TrialRecord:
-        key, reached, charged_s = planned.key(), -1, 0.0
+        key, reached, tally = planned.key(), -1, Tally()
         while True:
             try:
                 with tempfile.TemporaryDirectory(prefix="bench-trainer-") as scratch:
-                    trial, record = self._go_on(planned, Path(scratch), charged_s)
-            except ResumeError as error:  # the state before, or none, may do
+                    trial, record = self._go_on(planned, Path(scratch), tally)
+            except ResumeError:  # the state before, or none, may do
                 self._checkpoints(planned).drop_newest()
-                charged_s = error.train_s
                 continue
             # Who kills a trainer from outside does so once; a lack of memory comes again.
             evaluated = len(self.folder.read_events(key))
             if not trial.killed or evaluated <= reached:
                 break
-            reached, charged_s = evaluated, record.train_s  # it may have ended itself
+            reached = evaluated
         close_trial(self.folder, record, self._checkpoints(planned), self.watcher)
         return record
 
@@ -121,7 +121,7 @@ class LocalRun:
         return self.keep(self.folder.path / planned.key().path() / CHECKPOINTS)
 
     def _go_on(
-        self, planned: PlannedTrial, scratch: Path, charged_s: float
+        self, planned: PlannedTrial, scratch: Path, tally: Tally
     ) -> tuple[Trial, TrialRecord]:
         key, checkpoints = planned.key(), self._checkpoints(planned)
         source = self.plan.submissions[planned.submission]
@@ -156,7 +156,7 @@ class LocalRun:
         stop = self.record.rules.stop_at_target
         trial = Trial(
             planned, order, rules, judge,
-            stop_at_target=stop, checkpoints=checkpoints, standing=standing, charged_s=charged_s,
+            stop_at_target=stop, checkpoints=checkpoints, standing=standing, tally=tally,
         )  # fmt: skip
         record = trial.run(note)
         keep_tail(order.log, LOG_BYTES)

@@ -196,7 +196,8 @@ def resolve(request: Request) -> Plan:
     """Find the folders that a request names.
 
     Raises:
-        BenchError: for an unknown name, a broken TOML, or a number that makes no sense.
+        BenchError: for an unknown name, a broken TOML, a submission that cannot be tuned, or a
+            number or address that makes no sense.
     """
     if request.seed < 0:
         raise BenchError(f"--seed {request.seed} is negative", "give a whole number from 0")
@@ -217,10 +218,10 @@ def resolve(request: Request) -> Plan:
         if not variant_of(name):
             drawn = draw_held_out(config, edition.scale, request.seed, request.held_out)
             held_out |= dict.fromkeys(drawn, folder)
-    for folder in submissions.values():
-        read_submission(folder)
     every = workloads | held_out
-    return Plan(request, every, frozenset(held_out), submissions, studies, trials)
+    plan = Plan(request, every, frozenset(held_out), submissions, studies, trials)
+    plan.trials()  # an address that is none of them is told before anything is made
+    return plan
 
 
 def choose_device(name: str) -> Device | None:

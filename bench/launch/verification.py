@@ -6,15 +6,23 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bench.config import RulesetConfig
 from bench.confirmations import Confirmation, hash_trial
 from bench.data.preparation import prepare
 from bench.errors import BenchError
 from bench.folders import copy_source, find_folder, folder_sha256
-from bench.launch.agreement import compare, compare_pace, find_mistiming
+from bench.launch.agreement import MOST_SLOW, compare, compare_pace, find_mistiming, is_made_again
 from bench.launch.local import LocalRun
 from bench.launch.plan import Plan, request_of
 from bench.manifests import choose_scale, read_workload
-from bench.records import PlannedTrial, RunRecord, TrialRecord, WorkloadRecord
+from bench.records import (
+    Evaluation,
+    PlannedTrial,
+    RunRecord,
+    TrialRecord,
+    WorkloadRecord,
+    first_hit,
+)
 from bench.rulesets import find_rulesets, load_ruleset
 from bench.run_folder import RunFolder
 from bench.seeds import derive_seed
@@ -43,28 +51,34 @@ def repeat(
     """
     record = folder.read()
     plan = draw_plan(folder, record, trials, scratch, paths)
-    chosen = [_find_choice(plan, trial) for trial in trials]
-    again = RunFolder(scratch / "run")
-    planned = [plan_of(trial) for trial in trials]
-    with again.lock():
-        again.create(record.model_copy(update={"plan": planned}))
-        made = LocalRun(plan, record, again, watcher).make(planned)
     machine = plan.machine()
     exact = machine == record.machine and plan.device == "cpu"
-    found = []
-    for trial, new, unlike in zip(trials, made, chosen, strict=True):
-        old, events = folder.read_events(trial), again.read_events(new)
-        compared, difference = compare(old, events, exact)
-        difference = unlike or difference or (find_mistiming(old, events) if exact else "")
+    unlike = {
+        trial.key(): _find_changed_terms(plan, trial, record) or _find_choice(plan, trial)
+        for trial in trials
+    }
+    found: list[Confirmation] = []
+    for trial in trials:
+        old, difference = folder.read_events(trial), unlike[trial.key()]
+        hit = first_hit(old, trial)
+        # Who hits late is not to miss for a slower moment of the machine.
+        patience = MOST_SLOW if hit and record.rules.stop_at_target else 1.0
+        again = RunFolder(scratch / f"run-{len(found)}")
+        new = [] if difference else _make_again(plan, record, trial, patience, again, watcher)
+        compared, differing = compare(old, new, exact)
+        made = hit is None or is_made_again(hit, old, new)
+        difference = difference or differing
+        if exact and not difference:
+            difference = find_mistiming(old, new) if made else "its hit was not made again"
         found.append(
             Confirmation(
                 trial=str(trial.key()),
                 records_sha256=hash_trial(folder.path / trial.path()),
-                confirmed=compared > 0 and not difference,
+                confirmed=compared > 0 and made and not difference,
                 exact=exact,
                 compared=compared,
                 difference=difference,
-                pace=compare_pace(old, events),
+                pace=compare_pace(old, new),
                 machine=machine,
                 when=datetime.now(UTC).isoformat(timespec="seconds"),
             )
@@ -72,19 +86,64 @@ def repeat(
     return found
 
 
+def _make_again(
+    plan: Plan, record: RunRecord, trial: TrialRecord, patience: float, again: RunFolder,
+    watcher: Watcher,
+) -> list[Evaluation]:  # fmt: skip
+    """Return the evaluations of a trial that is made again, in so many times its budget."""
+    planned = plan_of(trial)
+    rules = record.workloads[trial.workload]
+    rules = rules.model_copy(update={"budget_s": patience * rules.budget_s})
+    terms = {"plan": [planned], "workloads": record.workloads | {trial.workload: rules}}
+    alone = record.model_copy(update=terms)
+    with again.lock():
+        again.create(alone)
+        [made] = LocalRun(plan, alone, again, watcher).make([planned])
+    return again.read_events(made)
+
+
 def _find_choice(plan: Plan, trial: TrialRecord) -> str:
     """Return what of a trial somebody chose: it is not what the run's seed and rules give.
 
-    Rules that the program does not come with, such as a calibration's, may give hyperparameters.
+    The rules of a calibration's stage, which rank nobody, may give hyperparameters.
     """
     if trial.trial >= MOST_TRIALS:
         return f"no study has {trial.trial + 1} trials"
-    drawn = plan.draw(trial.key())
+    try:
+        drawn = plan.draw(trial.key())
+    except BenchError as error:
+        return str(error)
     if drawn.seed != trial.seed:
         return f"its seed is {trial.seed}, the run's seed gives {drawn.seed}"
-    if plan.request.rules.name in find_rulesets() and not _are_equal(drawn.hparams, trial.hparams):
+    if _are_published(plan.request.rules) and not _are_equal(drawn.hparams, trial.hparams):
         return f"its hyperparameters are {trial.hparams}, the rules give {drawn.hparams}"
     return ""
+
+
+def _find_changed_terms(plan: Plan, trial: TrialRecord, record: RunRecord) -> str:
+    """Return which terms of a trial are not as its workload's folder and the rules say."""
+    name, rules = trial.workload, record.rules
+    if not _are_published(rules):
+        return ""
+    if rules.name not in find_rulesets():
+        return f"its ruleset '{rules.name}' is none of the program's"
+    config = read_workload(plan.workloads[name], variant_of(name))
+    scale, known = choose_scale(config, record.scale), record.workloads[name]
+    budget_s = known.budget_steps * known.reference_step_s * rules.budget_factor
+    terms = {
+        "ruleset": rules == load_ruleset(rules.name),
+        "metric": (known.metric, known.direction) == (config.metric, config.direction),
+        "target": known.target == scale.target,
+        "budget": known.budget_steps == scale.budget_steps
+        and math.isclose(known.budget_s, budget_s, rel_tol=1e-6),
+    }
+    changed = ", ".join(term for term, same in terms.items() if not same)
+    return f"{changed}: not as the workload's folder and the rules say" if changed else ""
+
+
+def _are_published(rules: RulesetConfig) -> bool:
+    """Say whether rules claim to be the program's; a calibration's stages have their own."""
+    return rules.ranked or rules.name in find_rulesets()
 
 
 def _are_equal(one: Hparams, two: Hparams) -> bool:
@@ -136,19 +195,6 @@ def _check_workload(name: str, folder: Path, record: RunRecord) -> None:
     scale = choose_scale(config, record.scale)
     if dict(prepare(scale.data)) != known.data_sha256:
         raise BenchError(f"the data of workload '{name}' is not that of the records", "bench data")
-    if record.rules.name not in find_rulesets():  # a calibration's stage has terms of its own
-        return
-    budget_s = known.budget_steps * known.reference_step_s * record.rules.budget_factor
-    terms = {
-        "ruleset": record.rules == load_ruleset(record.rules.name),
-        "metric": (known.metric, known.direction) == (config.metric, config.direction),
-        "target": known.target == scale.target,
-        "budget": known.budget_steps == scale.budget_steps
-        and math.isclose(known.budget_s, budget_s, rel_tol=1e-6),
-    }
-    if changed := ", ".join(term for term, same in terms.items() if not same):
-        message = f"{changed} of workload '{name}' in run.json: not as its folder and the rules say"
-        raise BenchError(message, "these are not the trials of a published ruleset")
 
 
 def plan_of(trial: TrialRecord) -> PlannedTrial:
@@ -188,6 +234,8 @@ def make_fresh(
         message = f"rows by the ruleset '{record.rules.name}' are of tuned studies"
         raise BenchError(message, "make a run with another --seed and compare: bench compare")
     plan = draw_plan(folder, record, [trial], scratch, paths)
+    if changed := _find_changed_terms(plan, trial, record):
+        raise BenchError(f"{trial.key()}: {changed}", "nothing of this trial can be challenged")
     fresh = draw_fresh(trial, count, seed)
     again = RunFolder(scratch / f"fresh-{trial.workload}-{trial.submission}")
     new = record.model_copy(update={"plan": fresh, "studies": count, "seed": seed})

@@ -18,9 +18,9 @@ from pydantic import Field
 
 from bench.config import Direction, ScaleConfig
 from bench.errors import BenchError
-from bench.records import Evaluation, Machine, Record, TrialRecord, WorkloadRecord
+from bench.records import Evaluation, Machine, Record, TrialRecord, WorkloadRecord, first_hit
 from bench.run_folder import RunFolder
-from bench.score.times import first_hit, time_on
+from bench.score.times import time_on
 from bench.tables import VARIANT_SIGN, Hparams
 
 BUDGET_SHARE = 0.5

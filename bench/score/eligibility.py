@@ -81,7 +81,7 @@ def _find_lack(name: str, needed: Sample) -> str:
 
 def _make_check(gathered: Gathered, needed: Sample) -> Callable[[str], str]:
     """Return what says of a submission where it was run less, or more, than the rules ask for."""
-    rules, lacking = gathered.runs[0].rules, gathered.missing
+    rules = gathered.runs[0].rules
     whole = set(range(rules.trials))
     planned: dict[tuple[str, str], dict[Study, set[int]]] = defaultdict(lambda: defaultdict(set))
     for run in gathered.runs:
@@ -96,7 +96,7 @@ def _make_check(gathered: Gathered, needed: Sample) -> Callable[[str], str]:
         for workload, cells in needed.items():
             studies = planned[workload, name].values()
             as_asked = sum(trials == whole for trials in studies)
-            over = as_asked if name in lacking else min(as_asked, len(cells[name]))
+            over = min(as_asked, len(cells[name]))
             asked = f"the ruleset '{rules.name}' asks for {rules.studies} of {rules.trials} trials"
             if as_asked < len(studies):
                 return f"a study of other trials on {workload}, and {asked}"

@@ -3,6 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Mapping
+from pathlib import Path
 
 from bench.confirmations import Confirmation, read_confirmations
 from bench.records import WorkloadRecord
@@ -55,13 +56,13 @@ def _note_missing(gathered: Gathered) -> list[str]:
 
 def _note_budgets(gathered: Gathered) -> list[str]:
     """Return a sentence on budgets that were set while the machine was faster or slower."""
-    worth: dict[str, list[float]] = defaultdict(list)
-    for (_, run, _), trial in zip(gathered.sources, gathered.times, strict=False):
+    worth: dict[tuple[str, Path], list[float]] = defaultdict(list)
+    for (folder, run, _), trial in zip(gathered.sources, gathered.times, strict=False):
         given = run.workloads[trial.workload].budget_steps * run.rules.budget_factor
         if trial.budget_steps and given:
-            worth[trial.workload].append(trial.budget_steps / given)
-    off = {name: median(shares) for name, shares in sorted(worth.items())}
-    said = [f"{name} {x:.2f}" for name, x in off.items() if abs(x - 1) > BUDGET_OFF]
+            worth[trial.workload, folder.path].append(trial.budget_steps / given)
+    shares = [(name, median(of)) for (name, _), of in sorted(worth.items())]
+    said = [f"{name} {share:.2f}" for name, share in shares if abs(share - 1) > BUDGET_OFF]
     if not said:
         return []
     return [
@@ -123,7 +124,7 @@ def note_verified(gathered: Gathered) -> list[str]:
     others = sorted(name for name in trials if not any(map(_kind, made[name])))
     said = {
         "Trials made again, the same bit for bit": exact,
-        "Trials made again on another machine, nearly the same": near,
+        "Trials made again, nearly the same on another machine or a GPU": near,
         "NOT CONFIRMED when made again": refuted,
         "Unverified": others,
     }

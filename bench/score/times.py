@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from bench.errors import BenchError
-from bench.records import Evaluation, Status, TrialRecord, reaches
+from bench.records import Evaluation, Status, TrialRecord, first_hit
 
 Axis = Literal["seconds", "reference", "steps", "examples", "tokens", "flops"]
 AXES: tuple[Axis, ...] = get_args(Axis)
@@ -46,16 +46,6 @@ class TrialTime:
     limit: float | None = None
     spent: float | None = None
     budget_steps: float | None = None
-
-
-def first_hit(events: Iterable[Evaluation], trial: TrialRecord) -> Evaluation | None:
-    """Return the first evaluation at or past the target within the budget, however it ended."""
-    for event in events:
-        if event.train_s > trial.budget_s:
-            return None
-        if reaches(event.validation, trial.target, trial.direction):
-            return event
-    return None
 
 
 def crossing_time(
@@ -106,7 +96,8 @@ def budget_on(
         return trial.budget_s
     if not events or not events[-1].train_s:
         return None
-    return time_on(axis, events[-1], reference_step_s) / events[-1].train_s * trial.budget_s
+    budget = time_on(axis, events[-1], reference_step_s) / events[-1].train_s * trial.budget_s
+    return budget if math.isfinite(budget) else None
 
 
 def spent_on(
@@ -125,7 +116,8 @@ def spent_on(
     """
     if events and events[-1].train_s:
         judged = time_on(axis, events[-1], reference_step_s)
-        return judged * max(1.0, trial.train_s / events[-1].train_s)
+        spent = judged * max(1.0, trial.train_s / events[-1].train_s)
+        return spent if math.isfinite(spent) else None
     paces = {"seconds": 1.0, "reference": reference_step_s}
     return trial.train_s / paces[axis] if paces.get(axis) else None
 
