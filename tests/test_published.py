@@ -37,7 +37,9 @@ def test_an_edition_is_of_the_workloads_as_they_are(scale):
 
 @pytest.mark.parametrize("rules", RULESETS)
 @pytest.mark.parametrize(("axis", "place"), [("seconds", "."), ("reference", "reference")])
-def test_a_published_leaderboard_is_what_its_records_say(rules, axis, place):
+def test_a_published_leaderboard_is_what_its_records_say(rules, axis, place, monkeypatch):
+    # Whoever verifies the records here changes no published table.
+    monkeypatch.setattr("bench.score.notes.read_confirmations", lambda _: [])
     folder = LEADERBOARDS / rules
     shown = (folder / place / "leaderboard.md").read_text(encoding="utf-8")
     assert shown == to_markdown(make_leaderboard(gather([folder / "records"], axis)))
