@@ -7,6 +7,9 @@ from bench.errors import BenchError, nearest
 from bench.folders import MANIFEST
 from bench.tables import VARIANT_SIGN, read_toml
 
+MOST_KIB = 1024
+"""Of a submission's folder: code is small, pretrained weights are not."""
+
 
 def read_workload(folder: Path, variant: str = "") -> WorkloadConfig:
     """Read a workload's TOML.
@@ -60,11 +63,15 @@ def read_submission(folder: Path) -> SubmissionConfig:
     """Read a submission's TOML.
 
     Raises:
-        BenchError: if it is wrong, or its name is not its folder's.
+        BenchError: if it is wrong, its name is not its folder's, or that holds more than code.
     """
     path = folder / MANIFEST["submissions"]
     config = read_toml(path, SubmissionConfig)
     _check_name(config.name, path)
+    kib = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1024
+    if kib > MOST_KIB:
+        message = f"{folder} holds {kib:.0f} KiB, more than {MOST_KIB} (RULES 27)"
+        raise BenchError(message, "leave in it what the submission needs: code, and no weights")
     return config
 
 

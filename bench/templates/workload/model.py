@@ -1,6 +1,15 @@
 """The model: one hidden layer. Shapes: B batch, D pixels, K classes."""
 
+from pydantic import Field
 from torch import Tensor, nn
+
+from bench.api import Table
+
+
+class ModelConfig(Table):
+    """Which perceptron: what the table `model` of a scale says."""
+
+    width: int = Field(gt=0)
 
 
 class Perceptron(nn.Module):

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from bench import api
-from bench.api import Batch, Split
+from bench.api import Batch, ScaleConfig, Split, WorkloadConfig, parse
 
-from .model import Perceptron
+from .model import ModelConfig, Perceptron
 
 CLASSES = 10
 LEVELS = 255
@@ -19,9 +19,13 @@ LEVELS = 255
 class Workload(api.Workload):
     """Perceptron, cross-entropy and accuracy."""
 
+    def __init__(self, config: WorkloadConfig, scale: ScaleConfig) -> None:
+        super().__init__(config, scale)
+        self.settings = parse(scale.model, ModelConfig, f"workload '{config.name}', table model")
+
     def build_model(self) -> nn.Module:
         """Return the perceptron with fresh weights."""
-        return Perceptron(pixels=28 * 28, width=int(self.scale.model["width"]), classes=CLASSES)
+        return Perceptron(pixels=28 * 28, width=self.settings.width, classes=CLASSES)
 
     def count_examples(self, split: Split) -> int:
         """Return the number of pictures."""
@@ -43,7 +47,7 @@ class Workload(api.Workload):
 
     def evaluate(self, model: nn.Module, split: Split) -> float:
         """Return the accuracy over the whole split."""
-        ids = torch.arange(self.count_examples(split))
+        ids = torch.arange(self.count_examples(split), device=split["labels"].device)
         correct = 0
         for part in torch.split(ids, self.scale.eval_batch_size):
             batch = self.make_batch(split, part, torch.Generator())
