@@ -13,6 +13,8 @@ from bench.parts.courses import Course
 from bench.parts.curvature import (
     draw_signs,
     estimate_diagonal,
+    fisher_product,
+    gauss_newton_product,
     hessian_product,
     largest_eigenvalue,
 )
@@ -22,7 +24,13 @@ from bench.parts.gradients import (
     squared_norm,
     total_variance,
 )
-from bench.parts.sampling import Stream, WeightedDraws, make_stream, repeat_batches
+from bench.parts.sampling import (
+    Stream,
+    WeightedDraws,
+    choose_highest,
+    make_stream,
+    repeat_batches,
+)
 from bench.parts.schedules import Schedule, make_schedule
 from bench.recipe import Recipe
 from bench.recipe_submission import RecipeSubmission
@@ -60,6 +68,7 @@ __all__ = [
     "Workload",
     "WorkloadConfig",
     "build_optimizer",
+    "choose_highest",
     "clip_by_global_norm",
     "clip_by_unit",
     "clip_by_value",
@@ -67,6 +76,8 @@ __all__ = [
     "estimate_diagonal",
     "estimate_statistics",
     "find_batch_norms",
+    "fisher_product",
+    "gauss_newton_product",
     "grow_in_steps",
     "hessian_product",
     "kept_statistics",

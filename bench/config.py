@@ -130,6 +130,8 @@ class RecipeConfig(Table):
     average_options: dict[str, float] = {}
     batch_ratio: float = Field(default=1.0, gt=0)
     """Examples in a batch, over the workload's."""
+    rate_rule: Literal["none", "linear", "sqrt"] = "none"
+    """What learning rates are multiplied by for `batch_ratio`: nothing, it, or its root."""
     batch_factor: float = Field(default=1.0, ge=1)
     """What the batch size is multiplied by after each `batch_every`."""
     batch_every: float = Field(default=0.25, gt=0)

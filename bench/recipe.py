@@ -12,7 +12,7 @@ from bench.config import RecipeConfig
 from bench.errors import BenchError
 from bench.optimizers import build_optimizer, find_optimizer, read_options, uncovered
 from bench.parts.averaging import OPTIONS, MakeAverage, plan_average
-from bench.parts.batch_size import count_steps, grow_in_steps
+from bench.parts.batch_size import count_steps, grow_in_steps, scale_rate
 from bench.parts.clipping import clip_by_unit, clip_by_value
 from bench.parts.courses import Course
 from bench.parts.sampling import Stream, make_stream, repeat_batches
@@ -89,13 +89,7 @@ class Recipe:
         horizon = count_steps(batch_size, config.batch_factor, config.batch_every, examples)
         return cls(
             optimizers=[build_optimizer(kind, task.parameters, options, config.decay_roles)],
-            schedule=make_schedule(
-                config.schedule,
-                horizon,
-                config.warmup,
-                config.end_factor,
-                **config.schedule_options,
-            ),
+            schedule=_schedule(config, horizon, batch_size / task.batch_size),
             transforms=_clippings(config, task),
             clip_norm=config.clip_norm,
             average=plan_average(
@@ -138,6 +132,16 @@ def _settle(config: RecipeConfig, hparams: Hparams) -> tuple[RecipeConfig, Hpara
     known = {*own, *shaping, *averaging}
     others = {name: value for name, value in hparams.items() if name not in known}
     return parse(config.model_dump() | own | options, RecipeConfig, "hyperparameters"), others
+
+
+def _schedule(config: RecipeConfig, horizon: int, batch_ratio: float) -> Schedule:
+    shape = make_schedule(
+        config.schedule, horizon, config.warmup, config.end_factor, **config.schedule_options
+    )
+    if config.rate_rule == "none":
+        return shape
+    factor = scale_rate(config.rate_rule, batch_ratio)
+    return lambda step: factor * shape(step)
 
 
 def _grow(config: RecipeConfig, task: Task, first: int, examples: float) -> int | Callable[[], int]:

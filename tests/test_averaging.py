@@ -44,6 +44,18 @@ def test_the_first_steps_of_an_exponential_average_are_a_plain_one():
     assert found == pytest.approx(3.0)
 
 
+@given(values, st.integers(1, 4))
+def test_an_exponential_average_may_take_in_every_so_many_weights(path, every):
+    sparse, _ = follow(lambda tensors: ExponentialAverage(tensors, decay=0.9, every=every), path)
+    dense, _ = follow(lambda tensors: ExponentialAverage(tensors, decay=0.9), path[::every])
+    assert sparse == pytest.approx(dense, abs=1e-9)
+
+
+def test_parts_of_the_horizon_hold_the_same_examples_whatever_the_batch():
+    average = plan_average("exponential", 200, 2.0, decay=0.9, every=0.05)([])
+    assert (average.decay, average.every) == (0.9, 10)
+
+
 def test_twice_the_batch_size_squares_the_decay():
     """Busbridge et al. 2023: the same average over examples, at half as many steps."""
     assert ExponentialAverage([], decay=0.9, batch_ratio=2.0).decay == pytest.approx(0.81)

@@ -15,7 +15,13 @@ from bench.parts.batch_size import (
     pass_norm_test,
     scale_rate,
 )
-from bench.parts.curvature import estimate_diagonal, hessian_product, largest_eigenvalue
+from bench.parts.curvature import (
+    estimate_diagonal,
+    fisher_product,
+    gauss_newton_product,
+    hessian_product,
+    largest_eigenvalue,
+)
 from bench.parts.gradients import (
     mean_gradient,
     piece_gradients,
@@ -100,6 +106,28 @@ def test_growing_batches_are_counted_until_the_examples_are_used_up():
 def test_rates_follow_the_batch_size():
     assert scale_rate("linear", 4) == 4
     assert scale_rate("sqrt", 4) == 2
+
+
+def test_the_gauss_newton_matrix_leaves_out_the_curvature_of_the_model():
+    x, v = torch.randn(6, 3, dtype=torch.float64), torch.randn(3, dtype=torch.float64)
+    y = torch.randint(2, (6,)).double()
+    w = torch.randn(3, dtype=torch.float64, requires_grad=True)
+    output = (x @ w).sin()
+    loss = torch.nn.functional.binary_cross_entropy_with_logits(output, y)
+    (found,) = gauss_newton_product(loss, output, [w])([v])
+    jacobian = (x @ w).cos()[:, None] * x
+    share = output.sigmoid()
+    assert torch.allclose(found, jacobian.T @ (share * (1 - share) / 6 * (jacobian @ v)))
+
+
+def test_the_fisher_matrix_is_the_mean_of_outer_products():
+    rows = [torch.randn(5, 2, 3), torch.randn(5, 4)]
+    vector = [torch.randn(2, 3), torch.randn(4)]
+    flat = torch.cat([row.flatten(1) for row in rows], dim=1)
+    expected = flat.T @ flat @ torch.cat([v.flatten() for v in vector]) / 5
+    found = fisher_product(rows)(vector)
+    assert [tensor.shape for tensor in found] == [(2, 3), (4,)]
+    assert torch.allclose(torch.cat([tensor.flatten() for tensor in found]), expected, atol=1e-5)
 
 
 @given(st.integers(1, 100), st.floats(1.5, 4), st.floats(0.1, 0.5), st.floats(0, 1))

@@ -5,7 +5,13 @@ from hypothesis import strategies as st
 from tiny import make_task
 
 from bench.errors import BenchError
-from bench.parts.sampling import NAMES, WeightedDraws, make_stream, repeat_batches
+from bench.parts.sampling import (
+    NAMES,
+    WeightedDraws,
+    choose_highest,
+    make_stream,
+    repeat_batches,
+)
 
 COUNT = 13
 
@@ -27,6 +33,19 @@ def test_epochs_have_one_order_or_orders_of_their_own():
         first, second = stream(0, COUNT), stream(COUNT, COUNT)
         assert sorted(first.tolist()) == sorted(second.tolist()) == list(range(COUNT))
         assert torch.equal(first, second) is equal
+
+
+def test_of_a_super_batch_the_highest_are_chosen():
+    task = make_task()
+    batches = choose_highest(task.data.loader(9), 4, lambda batch: -batch.ids.float())
+    seen = []
+    for _ in range(2):
+        chosen = next(batches).ids.tolist()
+        assert chosen == sorted(chosen)
+        seen += chosen
+    assert task.data.delivered == 18
+    first, second = make_task().data.loader(9), seen[:4]
+    assert second == sorted(next(first).ids.tolist())[:4]
 
 
 def test_draws_come_as_often_as_their_weights_say():

@@ -114,6 +114,14 @@ def test_cyclical_is_a_triangle_wave():
     assert curve("cyclical", cycles=1, low=0.5)[500] == 1.0
 
 
+def test_cosine_cycles_rise_along_a_line_and_fall_along_a_cosine():
+    found = curve("cosine_cycles", end=0.2, cycles=2, rise=0.2)
+    phase = AT * 2 % 1
+    rising, falling = phase / 0.2, np.cos(np.pi * (phase - 0.2) / 1.6) ** 2
+    expected = 0.2 + 0.8 * np.where(phase < 0.2, rising, falling)
+    assert found == pytest.approx(expected)
+
+
 def test_warm_up_stable_decay_ends_by_a_line_or_by_a_root():
     assert curve("wsd", end=0.1) == pytest.approx(np.interp(AT, [0, 0.8, 1], [1, 1, 0.1]))
     gone = np.clip((AT - 0.7) / 0.3, 0, 1)

@@ -47,33 +47,40 @@ class Average(ABC):
 
 
 class ExponentialAverage(Average):
-    """Weights of k steps ago count decay^k as much as those of now.
+    """Weights that were taken in k times ago count decay^k as much as the last that were.
 
-    At first the decay is that of a plain average over the steps so far, so that initial weights do
-    not linger.
+    At first the decay is that of a plain average over those so far, so that initial weights do not
+    linger.
 
     Args:
         tensors: the weights.
         decay: for the batch size that it was chosen at.
         batch_ratio: batch size over that one; decay^ratio keeps what it does per example.
+        every: steps between two that are taken in.
 
     Source: Polyak and Juditsky 1992; Busbridge et al. 2023, arXiv:2307.13813, definition 1.2 (the
     scaling rule).
     """
 
     def __init__(
-        self, tensors: Sequence[Tensor], decay: float = 0.999, batch_ratio: float = 1.0
+        self,
+        tensors: Sequence[Tensor],
+        decay: float = 0.999,
+        batch_ratio: float = 1.0,
+        every: int = 1,
     ) -> None:
         super().__init__(tensors)
-        self.decay = decay**batch_ratio
+        self.decay, self.every = decay**batch_ratio, max(1, every)
         self._average = self._copy()
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take in the weights after one more step."""
+        """Take in the weights after one more step, if it is one to be taken."""
         self.updates += 1
-        decay = min(self.decay, 1 - 1 / self.updates)
-        torch._foreach_lerp_(self._average, self.tensors, 1 - decay)
+        taken, too_early = divmod(self.updates - 1, self.every)
+        if not too_early:
+            decay = min(self.decay, 1 - 1 / (taken + 1))
+            torch._foreach_lerp_(self._average, self.tensors, 1 - decay)
 
     def weights(self) -> list[Tensor]:
         """Return the average."""
@@ -171,7 +178,7 @@ class LatestAverage(Average):
 
 MakeAverage = Callable[[Sequence[Tensor]], Average]
 OPTIONS: dict[str, dict[str, float]] = {
-    "exponential": {"decay": 0.999},
+    "exponential": {"decay": 0.999, "every": 0.0},
     "tail": {"start": 0.75, "every": 0.0},
     "latest": {"every": 0.02, "copies": 5},
 }
@@ -199,9 +206,11 @@ def plan_average(
             message = f"average '{name}' has no option '{option}'"
             raise BenchError(message, nearest(option, OPTIONS[name]))
     given = OPTIONS[name] | options
-    if name == "exponential":
-        return partial(ExponentialAverage, decay=given["decay"], batch_ratio=batch_ratio)
     every = round(given["every"] * horizon)
+    if name == "exponential":
+        # A part of the horizon holds the same examples whatever the batch: nothing is to scale.
+        ratio = 1.0 if every else batch_ratio
+        return partial(ExponentialAverage, decay=given["decay"], batch_ratio=ratio, every=every)
     if name == "tail":
         return partial(TailAverage, start=round(given["start"] * horizon), every=every)
     return partial(LatestAverage, every=every, copies=int(given["copies"]))

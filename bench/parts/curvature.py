@@ -1,4 +1,4 @@
-"""Products with the Hessian of a loss, and what they tell of its curvature."""
+"""Products with the Hessian of a loss or with what stands in for it, and what they tell."""
 
 from collections.abc import Callable, Sequence
 
@@ -27,6 +27,53 @@ def hessian_product(loss: Tensor, tensors: Sequence[Tensor]) -> tuple[list[Tenso
         return [tensor.detach() for tensor in found]
 
     return [tensor.detach() for tensor in gradient], product
+
+
+def gauss_newton_product(loss: Tensor, output: Tensor, tensors: Sequence[Tensor]) -> Product:
+    """Return products with J^T H J: J of an output by parameters, H of the loss by that output.
+
+    Args:
+        loss: (), made from the output alone; both graphs are kept until the product is let go.
+        output: of the model, any shape.
+        tensors: that the output depends on.
+
+    Source: Schraudolph 2002, Neural Computation 14(7), section 3; J times a vector by
+    differentiating the transposed product once more.
+    """
+    (slope,) = torch.autograd.grad(loss, output, create_graph=True)
+    cotangent = torch.zeros_like(output, requires_grad=True)
+    pulled = torch.autograd.grad(
+        output, tensors, cotangent, create_graph=True, materialize_grads=True
+    )
+
+    def product(vector: Sequence[Tensor]) -> list[Tensor]:
+        (pushed,) = torch.autograd.grad(pulled, cotangent, list(vector), retain_graph=True)
+        (curved,) = torch.autograd.grad(slope, output, pushed, retain_graph=True)
+        found = torch.autograd.grad(
+            output, tensors, curved, retain_graph=True, materialize_grads=True
+        )
+        return [tensor.detach() for tensor in found]
+
+    return product
+
+
+def fisher_product(rows: Sequence[Tensor]) -> Product:
+    """Return products with the empirical Fisher matrix, the mean of g g^T over examples.
+
+    Args:
+        rows: gradients of the examples' losses, a tensor (B, …) a parameter.
+
+    Source: Kunstner, Balles and Hennig 2019, arXiv:1905.12558, equation 3.
+    """
+
+    def product(vector: Sequence[Tensor]) -> list[Tensor]:
+        pairs = zip(rows, vector, strict=True)
+        along = torch.stack([row.flatten(1) @ v.flatten() for row, v in pairs]).sum(0) / len(
+            rows[0]
+        )
+        return [torch.tensordot(along, row, dims=1) for row in rows]
+
+    return product
 
 
 def estimate_diagonal(

@@ -43,7 +43,10 @@ def steps(step: int, horizon: int, end: float, *, every: float = 0.25, cut: floa
 
 
 def exponential(step: int, horizon: int, end: float) -> float:
-    """Return a factor that falls by the same share every step, to `end`; to 0.01 if that is 0."""
+    """Return a factor that falls by the same share every step, to `end`; to 0.01 if that is 0.
+
+    Source: Li and Arora 2020, arXiv:1910.07454, section 2.
+    """
     return math.pow(end or LAST, _progress(step, horizon))
 
 
@@ -61,7 +64,7 @@ def inverse_sqrt(step: int, horizon: int, end: float, *, scale: float = 0.05) ->
 def rex(step: int, horizon: int, end: float) -> float:
     """Return a reflected exponential: near 1 for long, then falling ever faster to `end`.
 
-    Source: Chen, Wolfe and Kyrillidis 2021, arXiv:2107.04197, section 4.
+    Source: Chen, Wolfe and Kyrillidis 2021, arXiv:2107.04197.
     """
     left = 1 - _progress(step, horizon)
     return _between(end, left / (0.5 + 0.5 * left))
@@ -89,6 +92,20 @@ def cyclical(
     """
     phase = _progress(step, horizon) * cycles % 1.0
     return max(end, low + (1 - low) * (1 - abs(2 * phase - 1)))
+
+
+def cosine_cycles(
+    step: int, horizon: int, end: float, *, cycles: float = 4.0, rise: float = 0.1
+) -> float:
+    """Return so many times a line up from `end` to 1, in `rise` of a cycle, and half a cosine down.
+
+    Source: warm restarts of Loshchilov and Hutter 2017, arXiv:1608.03983, section 3, cycles of the
+    same length, each with a warm-up.
+    """
+    phase = _progress(step, horizon) * cycles % 1.0
+    if phase < rise:
+        return _between(end, phase / rise)
+    return _between(end, (1 + math.cos(math.pi * (phase - rise) / (1 - rise))) / 2)
 
 
 def wsd(step: int, horizon: int, end: float, *, cooldown: float = 0.2) -> float:
@@ -130,7 +147,7 @@ def power(
 ) -> float:  # fmt: skip
     """Return 1 up to `scale` of the horizon, then a power law, and at last a line to `end`.
 
-    Source: Shen et al. 2024, arXiv:2408.13359, section 4.
+    Source: Shen et al. 2024, arXiv:2408.13359.
     """
     at = _progress(step, horizon)
     law = min(1.0, (min(at, 1 - cooldown) / scale) ** -exponent) if at else 1.0

@@ -3,7 +3,7 @@
 A stream keeps no place of its own, so whoever reads it can go on from anywhere.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 from bench.data.order import ExampleOrder
 from bench.errors import BenchError, nearest
 from bench.seeds import derive_seed
+from bench.workload import Batch
 
 Stream = Callable[[int, int], Tensor]
 """From examples that came before, and examples wanted, to their ids, (count,) int64."""
@@ -54,6 +55,24 @@ def repeat_batches(stream: Stream, batch_size: int, times: int) -> Stream:
         return stream(batch // times * batch_size, count)
 
     return repeated
+
+
+def choose_highest(
+    super_batches: Iterable[Batch], count: int, score: Callable[[Batch], Tensor]
+) -> Iterator[Batch]:
+    """Yield of each super-batch the examples that score highest.
+
+    Args:
+        super_batches: of candidates; all of them count as seen.
+        count: examples of a batch; all, of a super-batch that has fewer.
+        score: of every candidate, (B,).
+
+    Source: Katharopoulos and Fleuret 2018, arXiv:1803.00942, section 3.3 (a small batch of a
+    larger one).
+    """
+    for candidates in super_batches:
+        rows = score(candidates).topk(min(count, len(candidates))).indices
+        yield candidates.take(rows)
 
 
 class WeightedDraws:

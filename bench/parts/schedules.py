@@ -15,8 +15,8 @@ DECAYS: dict[str, Callable[..., float]] = {
     shape.__name__: shape
     for shape in (
         decays.constant, decays.linear, decays.cosine, decays.steps, decays.exponential,
-        decays.inverse_sqrt, decays.rex, decays.one_cycle, decays.cyclical, decays.wsd,
-        decays.wsd_sqrt, decays.infinite, decays.power,
+        decays.inverse_sqrt, decays.rex, decays.one_cycle, decays.cyclical, decays.cosine_cycles,
+        decays.wsd, decays.wsd_sqrt, decays.infinite, decays.power,
     )
 }  # fmt: skip
 NAMES: Sequence[str] = (*DECAYS, *(WARM_UP + name for name in DECAYS))

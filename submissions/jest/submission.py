@@ -19,6 +19,7 @@ from bench.api import (
     Recipe,
     RecipeSubmission,
     Task,
+    choose_highest,
     kept_statistics,
     make_schedule,
 )
@@ -44,9 +45,8 @@ class Jest(RecipeSubmission):
         if not self.reference:
             self._train_reference()
         size = round(self.task.batch_size / (1 - float(self.hparams["filtered"])))
-        for candidates in self.task.data.loader(size):
-            rows = self._learnability(candidates).topk(min(self.task.batch_size, size)).indices
-            yield candidates.take(rows)
+        candidates = self.task.data.loader(size)
+        yield from choose_highest(candidates, self.task.batch_size, self._learnability)
 
     def factor(self) -> float:
         """Return the schedule's factor; while the reference is trained, that of its own."""
