@@ -1,7 +1,14 @@
 """Make docs/methods.md: every submission, what it uses, and what it did.
 
-`python scripts/make_methods_table.py RUN…  > docs/methods.md`, with runs of one ruleset and three
-studies: `bench run -s all -w cifar_resnet --studies 3`.
+`python scripts/make_methods_table.py RUN…  > docs/methods.md`, with runs of one ruleset and machine,
+three studies each. Each method on a workload that suits it, and the baseline on all of these:
+
+    bench run -s all -w cifar_resnet --studies 3
+    bench run -s nadamw -s time_variant_masking -w bert --studies 3
+    bench run -s nadamw -s random_ltd -w gpt+narrow_deep --studies 3
+
+`time_variant_masking` needs masked tokens, and `random_ltd` layers between the first and the last:
+elsewhere they do nothing, so their rows there are left out.
 """
 
 import ast
@@ -15,6 +22,7 @@ from pathlib import Path
 from bench.config import RecipeConfig
 from bench.manifests import read_submission
 from bench.records import Evaluation
+from bench.report.leaderboard import describe_machine
 from bench.score.gather import Gathered, gather
 
 ROOT = Path(__file__).parents[1]
@@ -25,9 +33,12 @@ METHODS = {
     "advance", "batches", "eval_weights", "factor", "gradients", "on_eval", "step", "update"
 }  # fmt: skip
 TASK = {
-    "at", "example_gradients", "example_losses", "forward", "held_out_loss", "hold_out", "labels",
-    "loss_lower_bound", "restore", "same_randomness", "snapshot", "turn",
+    "at", "example_gradients", "example_losses", "forward", "held_out_loss", "knobs", "loss",
+    "loss_lower_bound", "parameters", "restore", "same_randomness", "snapshot", "turn",
 }  # fmt: skip
+DATA = {"batch", "hold_out", "labels"}
+SUITED = {"time_variant_masking": "bert", "random_ltd": "gpt+narrow_deep"}
+"""Methods that do nothing elsewhere."""
 PARTS = {
     "hessian_product", "estimate_diagonal", "jvp", "kept_statistics", "noise_scale",
     "pass_norm_test", "piece_gradients", "register_forward_hook", "rehearsal",
@@ -39,8 +50,9 @@ Every submission of this repository, what it is made of, and what it did with it
 
 *Time* is the median over studies of the seconds to the workload's target, and how many of the
 studies reached it; where most missed, the median of the best values of the metric stands in its
-place. *Against {baseline}* is its time over that of `{baseline}`. A method without a time has not
-been run yet. How the defaults of some were chosen: [defaults](defaults.md).
+place. *Against {baseline}* is its time over that of `{baseline}`, of a miss at least what the budget
+comes to. A method without a time has not been run yet. How the defaults of some were chosen:
+[defaults](defaults.md).
 
 """
 
@@ -72,12 +84,16 @@ def _read_code(tree: ast.Module) -> Iterator[str]:
                 yield from (f"{name}()" for name in functions if name in METHODS)
         elif isinstance(node, ast.FunctionDef) and node.name == "configure":
             yield "configure()"
-        elif isinstance(node, ast.Attribute) and node.attr in TASK:
-            yield f"task.{node.attr}"
+        elif isinstance(node, ast.Attribute):
+            owner = ast.unparse(node.value).removeprefix("self.")
+            if (owner == "task" and node.attr in TASK) or (
+                owner == "task.data" and node.attr in DATA
+            ):
+                yield f"{owner}.{node.attr}"
+            elif node.attr in PARTS:
+                yield node.attr
         elif isinstance(node, ast.Name) and node.id in PARTS:
             yield node.id
-        elif isinstance(node, ast.Attribute) and node.attr in PARTS:
-            yield node.attr
 
 
 class Results:
@@ -90,8 +106,11 @@ class Results:
     def __init__(self, gathered: Gathered) -> None:
         self.times: dict[tuple[str, str], list[float]] = defaultdict(list)
         self.best: dict[tuple[str, str], list[float]] = defaultdict(list)
+        self.budgets_s: dict[str, float] = {}
+        self.origin = describe_origin(gathered)
         for time, (folder, _, trial) in zip(gathered.times, gathered.sources, strict=True):
             key = time.submission, time.workload
+            self.budgets_s[time.workload] = trial.budget_s
             self.times[key].append(math.inf if time.time is None else time.time)
             self.best[key].append(find_best(folder.read_events(trial), trial.direction))
         self.workloads = sorted({workload for _, workload in self.times})
@@ -99,17 +118,35 @@ class Results:
     def describe(self, name: str, workload: str) -> tuple[str, str]:
         """Return the cells of a submission on a workload: time, and against the baseline."""
         times = self.times.get((name, workload))
-        if not times:
+        if not times or SUITED.get(name, workload) != workload:
             return "", ""
         median, hits = statistics.median(times), sum(math.isfinite(time) for time in times)
+        base = statistics.median(self.times.get((BASELINE, workload), [math.inf]))
         if not math.isfinite(median):
-            return f"missed ({hits} of {len(times)}); {self._show_best(name, workload)}", ""
-        base = statistics.median(self.times.get((BASELINE, workload), [math.nan]))
+            least = self.budgets_s[workload] / base
+            said = f"missed ({hits} of {len(times)}); {self._show_best(name, workload)}"
+            return said, f"≥ {least:.2f}" if least else ""
         ratio = f"{median / base:.2f}" if math.isfinite(base) else ""
         return f"{median:.1f} s ({hits} of {len(times)})", ratio
 
     def _show_best(self, name: str, workload: str) -> str:
         return f"{statistics.median(self.best[name, workload]):.4g}"
+
+
+def describe_origin(gathered: Gathered) -> str:
+    """Return a sentence on where the times come from."""
+    runs = gathered.runs
+    machines = {describe_machine(run.machine) for run in runs}
+    targets = {
+        f"{name} {known.metric} {known.target:g}"
+        for run in runs
+        for name, known in run.workloads.items()
+    }
+    return (
+        f"Edition {runs[0].edition}, ruleset {runs[0].rules.name}, seeds "
+        f"{', '.join(sorted({str(run.seed) for run in runs}))}, {len(gathered.times)} trials; "
+        f"{'; '.join(sorted(machines))}. Targets: {', '.join(sorted(targets))}.\n\n"
+    )
 
 
 def find_best(events: list[Evaluation], direction: str) -> float:
@@ -122,7 +159,7 @@ def find_best(events: list[Evaluation], direction: str) -> float:
 
 def make_table(results: Results | None) -> str:
     """Return the page."""
-    lines = [HEAD.format(baseline=BASELINE)]
+    lines = [HEAD.format(baseline=BASELINE), results.origin if results else ""]
     lines.append(f"| method | made of | workload | time | against {BASELINE} |\n")
     lines.append("| --- | --- | --- | --- | ---: |\n")
     folders = sorted(

@@ -1,0 +1,63 @@
+"""docs/methods.md: what it reads from submissions and from records."""
+
+from pathlib import Path
+
+import pytest
+from factories import BUDGET_S, write_run
+
+from bench.folders import import_module
+from bench.score.gather import gather
+
+ROOT = Path(__file__).parents[1]
+OUTCOMES = {
+    "cifar_resnet": {
+        "nadamw": [10.0, 20.0, 30.0],
+        "muon": [5.0, 10.0, None],
+        "lion": [50.0, None, None],
+        "random_ltd": [10.0, 10.0, 10.0],
+    }
+}
+
+
+@pytest.fixture(scope="module")
+def script():
+    return import_module(ROOT / "scripts", "make_methods_table")
+
+
+@pytest.mark.parametrize(
+    ("name", "used", "unused"),
+    [
+        ("population", "snapshot", "turn"),  # its own `turn` is a member's number
+        ("random_ltd", "", "forward"),  # a block's
+        ("time_variant_masking", "knob masked_share", "turn"),
+        ("hard_samples", "batches()", "forward"),
+    ],
+)
+def test_what_a_method_is_made_of_is_read_from_its_files(script, name, used, unused):
+    hooks = script.list_hooks(ROOT / "submissions" / name)
+    assert any(used in hook for hook in hooks)
+    assert f"task.{unused}" not in hooks
+
+
+@pytest.fixture
+def results(script, tmp_path):
+    write_run(tmp_path / "r", OUTCOMES)
+    return script.Results(gather([tmp_path / "r"]))
+
+
+def test_a_hit_stands_beside_the_baseline(results):
+    assert results.describe("muon", "cifar_resnet") == ("10.0 s (2 of 3)", "0.50")
+
+
+def test_a_miss_stands_with_its_best_value_and_a_bound(results):
+    said, against = results.describe("lion", "cifar_resnet")
+    assert said.startswith("missed (1 of 3); 0.2")
+    assert against == f"≥ {BUDGET_S / 20:.2f}"
+
+
+def test_a_method_that_does_nothing_on_a_workload_has_no_row_there(results):
+    assert results.describe("random_ltd", "cifar_resnet") == ("", "")
+
+
+def test_where_times_come_from_is_said(results):
+    assert "Edition micro-1, ruleset self, seeds 0, 12 trials; Example CPU" in results.origin
