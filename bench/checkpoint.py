@@ -3,7 +3,6 @@
 import os
 import shutil
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -14,8 +13,6 @@ from bench.records import Evaluation, Record
 STATE_SUFFIX = ".pt"
 KEPT = 2
 """Should the newest be torn or rotten, there is the one before."""
-FREE_SAVING_S, SAVING_SHARE = 1.0, 0.01
-"""Of a trial's wall time; the larger counts. States of large models soon take more."""
 
 
 class Standing(Record):
@@ -46,33 +43,6 @@ class Standing(Record):
     saving_s: float = 0.0
 
 
-@dataclass
-class SavingTime:
-    """What states may take off the clock: no more are written when the next would not fit.
-
-    Attributes:
-        spent_s: seconds so far.
-        last_s: seconds of the last one.
-    """
-
-    spent_s: float = 0.0
-    last_s: float = 0.0
-
-    def left_s(self, wall_s: float) -> float:
-        """Return what is left of it, 0 where that is less than the last state took.
-
-        Args:
-            wall_s: of the trial so far.
-        """
-        left_s = max(FREE_SAVING_S, SAVING_SHARE * wall_s) - self.spent_s
-        return left_s if left_s > self.last_s else 0.0
-
-    def spend(self, seconds: float) -> None:
-        """Note what a state has taken."""
-        self.spent_s += seconds
-        self.last_s = seconds
-
-
 class Checkpoints:
     """The states of one trial.
 
@@ -89,8 +59,12 @@ class Checkpoints:
         return self.folder / "states"
 
     def prepare(self) -> None:
-        """Make the folders."""
+        """Make the folders, and clear them of all that is no state: it would outlive a trainer."""
         self.states.mkdir(parents=True, exist_ok=True)
+        kept = {self.state_file(index).name for index in self._indices()}
+        for path in self.states.iterdir():
+            if path.name not in kept:
+                _remove(path)
 
     def state_file(self, index: int) -> Path:
         """Return where the trainer's state at an evaluation is, or is to be."""
@@ -152,8 +126,16 @@ class Checkpoints:
         return sorted(int(path.stem) for path in self.folder.glob("[0-9]*.json"))
 
     def _drop(self, index: int) -> None:
-        for path in (self._standing_file(index), self.state_file(index)):
-            path.unlink(missing_ok=True)
+        self._standing_file(index).unlink(missing_ok=True)
+        _remove(self.state_file(index))
+
+
+def _remove(path: Path) -> None:
+    """Remove what a trainer may have made anything of."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

@@ -97,15 +97,19 @@ def cpu_seconds(pids: set[int]) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def end_children(spared: set[int]) -> int:
+def end_children(spared: set[int], server: int | None = None) -> int:
     """Kill all children but some, and theirs as they are orphaned; returns how many there were.
 
     Args:
         spared: what this program has started for itself.
+        server: of these, one whose children are killed too, and waited for by itself.
     """
     ended: set[int] = set()
     deadline = time.monotonic() + REAP_LIMIT_S
-    while (strays := children() - spared) and time.monotonic() < deadline:
+    while time.monotonic() < deadline:
+        strays = (children() - spared) | (children(server) if server else set())
+        if not strays:
+            break
         ended |= strays
         signal_all(strays, signal.SIGKILL)
         for pid in strays:

@@ -23,9 +23,7 @@ def protections() -> list[Finding]:
         _sandboxed("files of others", sandbox, bool(sandbox_version()), NO_LANDLOCK),
         _sandboxed("network", network, alone or covers_network(), NO_NAMESPACES),
         _sandboxed("memory of others", "namespace", alone, NO_NAMESPACES),
-        _sandboxed(
-            "signals to others", sandbox, covers_signals(), "this system's Landlock is below 6"
-        ),
+        _sandboxed("signals to others", sandbox, covers_signals(), OLD_LANDLOCK),
         *_limits(),
         Finding("while the clock stands", "trainers are stopped (SIGSTOP)"),
     ]

@@ -11,18 +11,18 @@ from datetime import UTC, datetime
 import torch
 
 from bench.channel import ChannelClosed, ChannelError, Message
-from bench.checkpoint import Checkpoints, SavingTime, Standing
+from bench.checkpoint import Checkpoints, Standing
 from bench.clock import Account, Clock, Ledger, SystemClock
 from bench.energy import EnergyMeter
 from bench.judge import Judge
 from bench.messages import Answer, Measured, Saved, clean, read_message
 from bench.probe import ReferenceClock
 from bench.records import Evaluation, PlannedTrial, TrialRecord, WorkloadRecord
+from bench.tally import Tally
 from bench.trainer import TrialOrder
 from bench.trainer_process import TrainerProcess
 from bench.verdict import Verdict, make_terms
 from bench.weights import WeightBlock
-from bench.work import Work
 
 START_LIMIT_S = 120.0
 """For a trainer's start, off the clock: import, model, data, warm-up."""
@@ -31,11 +31,7 @@ GRACE_S = 20.0
 
 
 class ResumeError(Exception):
-    """A trainer could not go on from a state; `train_s` is what it has been charged by then."""
-
-    def __init__(self, reason: str, train_s: float) -> None:
-        super().__init__(reason)
-        self.train_s = train_s
+    """A trainer could not go on from a state."""
 
 
 class Trial:
@@ -50,7 +46,7 @@ class Trial:
         stop_at_target: whether the trial ends where it reaches its target.
         checkpoints: where its states go; None keeps none.
         standing: that it goes on from, whose state the order names.
-        charged_s: seconds of training that are charged at least, whatever the standing says.
+        tally: of its trainers before, and of this one.
 
     Attributes:
         killed: whether the trainer was, by a lack of memory or from outside.
@@ -67,13 +63,14 @@ class Trial:
         stop_at_target: bool = True,
         checkpoints: Checkpoints | None = None,
         standing: Standing | None = None,
-        charged_s: float = 0.0,
+        tally: Tally | None = None,
     ) -> None:
         worth = order.budget_examples / judge.workload.scale.eval_every
         self.terms = make_terms(rules, order.budget_s, worth, stop_at_target)
         self.planned, self.order, self.rules, self.judge = planned, order, rules, judge
         self.checkpoints, self.standing = checkpoints, standing
-        self.ledger = Ledger(clock or SystemClock(), _charged(standing, charged_s))
+        self.tally = tally or Tally()
+        self.ledger = Ledger(clock or SystemClock(), _charged(standing, self.tally.train_s))
         self.energy = EnergyMeter(joules=standing.energy_j if standing else None)
         self.started = standing.started if standing else _now()
         self.resumes = standing.resumes + 1 if standing else 0
@@ -82,8 +79,8 @@ class Trial:
         self.test: float | None = None
         self.measured: Measured | None = None
         self.killed = False
-        self.saving = SavingTime(standing.saving_s if standing else 0.0)
-        self.work = Work(max(order.threads, order.processes))
+        saving = self.tally.saving
+        saving.spent_s = max(saving.spent_s, standing.saving_s if standing else 0.0)
 
     def run(self, on_evaluation: Callable[[Evaluation], None]) -> TrialRecord:
         """Run the trial to its end, whatever the trainer does.
@@ -103,6 +100,7 @@ class Trial:
             verdict = self._serve(trainer, block, on_evaluation)
         finally:
             self.ledger.switch("other")
+            self.tally.train_s = self.ledger.seconds("train")
             trainer.end()
             block.close()
         return self._record(verdict)
@@ -163,7 +161,7 @@ class Trial:
         trainer.freeze()
         self.ledger.switch("other")
         if message.get("kind") == "failed":
-            raise ResumeError(str(message.get("reason")), self.ledger.seconds("train"))
+            raise ResumeError(str(message.get("reason")))
         self._expect("restored", message)
 
     def _left_s(self, train_s: float) -> float:
@@ -176,18 +174,20 @@ class Trial:
 
     def _save(self, trainer: TrainerProcess, reference: ReferenceClock) -> None:
         """Let the trial go on from here, should something end it. Off the clock, but for excess."""
-        left_s = self.saving.left_s(self.ledger.wall_s)
+        left_s = self.tally.saving.left_s(self.ledger.wall_s)
         if self.checkpoints is None or self.last is None or not left_s:
             return
         began_s = self.ledger.seconds("other")
         file = self.checkpoints.state_file(self.last.index)
-        self._thaw(trainer)
-        trainer.channel.send({"kind": "save", "path": str(file)})
-        saved = read_message(self._expect("saved", trainer.channel.receive(GRACE_S)), Saved)
-        trainer.freeze()
-        spent_s = self.ledger.seconds("other") - began_s
-        self.saving.spend(spent_s)
-        self.ledger.move(max(0.0, spent_s - left_s), "other", "train")  # it may have trained there
+        try:
+            self._thaw(trainer)
+            trainer.channel.send({"kind": "save", "path": str(file)})
+            saved = read_message(self._expect("saved", trainer.channel.receive(GRACE_S)), Saved)
+            trainer.freeze()
+        finally:  # it may have trained there, and may not have come back
+            spent_s = self.ledger.seconds("other") - began_s
+            self.tally.saving.spend(spent_s)
+            self.ledger.move(max(0.0, spent_s - left_s), "other", "train")
         if not saved.sha256 or not self.checkpoints.holds(self.last.index):
             self.checkpoints = None
             return
@@ -203,13 +203,13 @@ class Trial:
                 reached=self.reached,
                 started=self.started,
                 resumes=self.resumes,
-                saving_s=self.saving.spent_s,
+                saving_s=self.tally.saving.spent_s,
             )
         )
 
     def _thaw(self, trainer: TrainerProcess) -> None:
         """Let the trainer go on, unless it never stopped."""
-        self.work.idled_s += trainer.thaw()
+        self.tally.work.while_stopped_s += trainer.thaw()
         self._check_work()
 
     def _take_leave(self, trainer: TrainerProcess) -> None:
@@ -225,28 +225,27 @@ class Trial:
         every = self.judge.workload.scale.eval_every
         goal = (examples // every + 1) * every
         train_s = self.ledger.seconds("train")
-        message = {
-            "kind": "go",
-            "examples": goal,
-            "train_s": train_s,
-            "report": self._report(train_s),
-        }
+        report = self._report(train_s)
+        message = {"kind": "go", "examples": goal, "train_s": train_s, "report": report}
         cpu_s = trainer.cpu_s()
         self.energy.start()
         self.ledger.switch("train")
         self._thaw(trainer)
-        trainer.channel.send(message)
-        answer = trainer.channel.receive(self._left_s(train_s))
-        trainer.freeze()
-        self.ledger.switch("eval")
-        self.energy.stop()
-        self.work.worked_s += trainer.cpu_s() - cpu_s
-        self.work.trained_s += self.ledger.seconds("train") - train_s
+        try:
+            trainer.channel.send(message)
+            answer = trainer.channel.receive(self._left_s(train_s))
+            trainer.freeze()
+        finally:
+            self.ledger.switch("eval")
+            self.energy.stop()
+            self.tally.work.worked_s += trainer.cpu_s() - cpu_s
+            self.tally.work.trained_s += self.ledger.seconds("train") - train_s
         self._check_work()
         return self._check(self._expect("stopped", answer), goal)
 
     def _check_work(self) -> None:
-        if breach := self.work.find_breach():
+        threads = max(self.order.threads, self.order.processes)
+        if breach := self.tally.work.find_breach(threads):
             raise _TrainerFailed(Verdict("error", breach))
 
     def _check(self, message: Message, goal: int) -> Answer:
@@ -320,7 +319,7 @@ class Trial:
             train_s=train_s,
             eval_s=eval_s,
             other_s=other_s,
-            wall_s=train_s + eval_s + other_s,
+            wall_s=ledger.wall_s,
             step=last.step if last else 0,
             examples=last.examples if last else 0,
             tokens=last.tokens if last else 0,

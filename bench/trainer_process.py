@@ -10,7 +10,7 @@ from collections.abc import Callable
 from multiprocessing import forkserver, reduction
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from bench.channel import Channel
 from bench.limits import (
@@ -28,7 +28,7 @@ from bench.weights import WeightBlock
 
 END_LIMIT_S = 5.0
 MOST_SCANS = 20
-HIDDEN = "-hidden-"
+HIDDEN = "hidden-"
 
 
 def fork_server() -> ForkServerContext:
@@ -46,8 +46,9 @@ def _hide_fork_server() -> int:
     server: Any = forkserver._forkserver
     address = server._forkserver_address
     if HIDDEN not in address:
-        server._forkserver_address = f"{address}{HIDDEN}{secrets.token_hex(16)}"
-        Path(address).rename(server._forkserver_address)
+        # No longer than the name was: a socket's has little room.
+        hidden = Path(address).with_name(f"{HIDDEN}{secrets.token_hex(8)}")
+        server._forkserver_address = str(Path(address).rename(hidden))
     pid: int = server._forkserver_pid
     return pid
 
@@ -101,6 +102,7 @@ class TrainerProcess:
             target=main, args=(order, theirs, _SharedDescriptor(block.fd)), name="bench trainer"
         )
         self._process.start()
+        self._pid = cast(int, self._process.pid)
         theirs.close()
 
     def freeze(self) -> None:
@@ -122,11 +124,11 @@ class TrainerProcess:
         return max(0.0, ran_s)
 
     def cpu_s(self) -> float:
-        """Return the processor time that they have taken."""
-        return cpu_seconds(self._family())
+        """Return the processor time that they have taken; the server's holds that of the ended."""
+        return cpu_seconds(self._family() | {self._server})
 
     def _family(self) -> set[int]:
-        return family(self._process.pid or os.getpid(), self._spared, self._server)
+        return family(self._pid, self._spared, self._server)
 
     def explain_end(self) -> TrainerEnd:
         """Return status and reason of a trainer that ended by itself, from its exit code."""
@@ -144,12 +146,12 @@ class TrainerProcess:
         """End the trainer and all that it started; returns when it has gone."""
         self._end.close()
         self._process.join(0.2)
-        signal_all(self._family() - {self._process.pid or os.getpid()}, signal.SIGKILL)
+        signal_all(self._family() - {self._pid}, signal.SIGKILL)
         self._process.kill()
         with contextlib.suppress(ProcessLookupError):  # nothing of it is left
-            os.killpg(self._process.pid or 0, signal.SIGKILL)
+            os.killpg(self._pid, signal.SIGKILL)
         self._process.join(END_LIMIT_S)
         self._process.close()
-        # What left the trainer's session has become a child of this process.
-        end_children(self._spared)
+        # What left the trainer's session has become a child of this process, or was a sister.
+        end_children(self._spared, self._server)
         adopt_orphans(False)

@@ -129,8 +129,8 @@ def test_another_model_is_not_judged(run_trial):
 
 
 def test_more_cores_than_all_are_given_are_noticed(run_trial, monkeypatch):
-    monkeypatch.setattr("bench.work.CORES_GRACE_S", 0.0)
-    monkeypatch.setattr("bench.work.CORES_TOLERANCE", 0.1)
+    monkeypatch.setattr("bench.tally.CORES_GRACE_S", 0.0)
+    monkeypatch.setattr("bench.tally.CORES_TOLERANCE", 0.1)
     record, _ = run_trial(PLAIN, target=100.0)
     assert record.status == "error"
     assert "threads allowed" in record.reason
