@@ -62,7 +62,7 @@ def read_page() -> dict[str, dict[str, str]]:
 
 def test_defaults_are_the_chosen_ones_rounded():
     chosen = read_page()
-    assert len(chosen) >= 10
+    assert len(chosen) >= 15
     for name, setting in chosen.items():
         defaults = read_submission(find_folder("submissions", name)).defaults
         for hyperparameter, value in setting.items():
