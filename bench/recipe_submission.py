@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from bench.errors import BenchError
 from bench.parts.batch_norm import estimate_statistics, find_batch_norms, kept_statistics
 from bench.parts.clipping import clip_by_global_norm
 from bench.recipe import Recipe
@@ -185,23 +184,26 @@ class RecipeSubmission(Submission):
         """Return the optimizers' states and the number of steps made."""
         states = [optimizer.state_dict() for optimizer in self.recipe.optimizers]
         average = self._average.state_dict() if self._average else None
-        return {"steps": self.steps, "optimizers": states, "average": average}
+        own = {"steps": self.steps, "optimizers": states, "average": average}
+        return super().state_dict() | own
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a state that `state_dict` gave.
 
         Raises:
-            BenchError: if it is that of other optimizers.
+            BenchError: if it is another submission's, or one of other optimizers; says in what.
         """
-        own = [[len(g["params"]) for g in o.param_groups] for o in self.recipe.optimizers]
-        theirs = [
-            [len(g["params"]) for g in o["param_groups"]] for o in state.get("optimizers", [])
-        ]
-        if own != theirs or bool(state.get("average")) != bool(self._average):
-            message = "the state is that of another submission, or of other parameters"
-            raise BenchError(message, "restore what this one has saved, or start afresh")
+        super().load_state_dict(state)
         self.steps = state["steps"]
         for optimizer, own in zip(self.recipe.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(own)
         if self._average:
             self._average.load_state_dict(state["average"])
+
+    def _origin(self) -> dict[str, Any]:
+        optimizers = self.recipe.optimizers
+        return super()._origin() | {
+            "optimizers": [type(optimizer).__name__ for optimizer in optimizers],
+            "tensors per group": [[len(g["params"]) for g in o.param_groups] for o in optimizers],
+            "average": type(self._average).__name__ if self._average else None,
+        }

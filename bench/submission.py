@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from bench.errors import BenchError
 from bench.tables import Hparams
 from bench.task import Task
 from bench.workload import Batch
@@ -58,8 +59,31 @@ class Submission:
         """Take note of the last evaluation. Timed."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all state beside the model's, of plain containers, numbers and tensors."""
-        return {}
+        """Return all state beside the model's, of plain containers, numbers and tensors.
+
+        A class that has any adds it to this one's. Charged past a second, or a hundredth of the
+        trial.
+        """
+        return {"origin": self._origin()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state that `state_dict` gave."""
+        """Go on from a state that `state_dict` gave. Timed.
+
+        Raises:
+            BenchError: if it is another submission's; says in what.
+        """
+        found = state.get("origin")
+        foreign = ["it does not say whose it is"]
+        if isinstance(found, dict):
+            foreign = [
+                f"{what} {found.get(what)}, not {own}"
+                for what, own in self._origin().items()
+                if found.get(what) != own
+            ]
+        if foreign:
+            message = f"the state is that of another submission: {'; '.join(foreign)}"
+            raise BenchError(message, "restore what this one has saved, or start afresh")
+
+    def _origin(self) -> dict[str, Any]:
+        """Return what tells this submission's states from all others, by what it is."""
+        return {"class": type(self).__name__}

@@ -2,8 +2,10 @@
 
 It answers the referee's messages, each a JSON object:
 
-    -> warm                        <- {"kind": "ready"} or {"kind": "failed", …}
+                                   <- {"kind": "ready"} or {"kind": "failed", …}
+    -> {"kind": "restore", …}      <- {"kind": "restored"} or {"kind": "failed", …}
     -> {"kind": "go", …}           <- {"kind": "stopped", …} with weights in the shared block
+    -> {"kind": "save", …}         <- {"kind": "saved", …} with the state in a file
     -> {"kind": "finish"}          <- {"kind": "finished", …}
 """
 
@@ -25,7 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch._dynamo  # the first optimizer of a process would import it on the clock
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench import trainer_state
 from bench.budget import Budget
@@ -48,7 +50,7 @@ from bench.submission import EvalReport, Submission
 from bench.tables import Hparams
 from bench.task import Task
 from bench.training_data import TrainingData
-from bench.weights import WeightBlock
+from bench.weights import WeightBlock, blaming_layout, check_layout
 from bench.workload import Batch, load_workload
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -203,11 +205,13 @@ class Trainer:
         """Train to the point asked for, and leave the weights to be judged in the block. Timed."""
         self.task.budget.sync(message["train_s"])
         self.task.model.train()
-        submission = self.submission or self._build()
-        if message["report"] is not None:
-            submission.on_eval(EvalReport(**message["report"]))
-        losses = self._train_until(submission, message["examples"])
+        with blaming_layout(self.task.model, self.block.layout):
+            submission = self.submission or self._build()
+            if message["report"] is not None:
+                submission.on_eval(EvalReport(**message["report"]))
+            losses = self._train_until(submission, message["examples"])
         with submission.eval_weights():
+            check_layout(self.task.model, self.block.layout)
             if self._leads:
                 self.block.put(self.task.model)
         synchronize(self.device)
@@ -226,7 +230,7 @@ class Trainer:
         assert self.order.resume is not None
         self.task.budget.sync(message["train_s"])
         state = self.order.resume.read_bytes()
-        self.steps = trainer_state.restore(state, self.task, self._build())
+        self.steps = restore_state(state, self.task, self._build())
 
     @property
     def _leads(self) -> bool:
@@ -262,8 +266,7 @@ class Trainer:
                 raise BenchError("batches() ended", "yield batches without end")
             losses.append(submission.step(batch))
             self.steps += 1
-        if not self.task.model.training:
-            raise BenchError("step left the model in eval mode", "call task.model.train() again")
+        check_mode(self.task.model)
         return losses
 
     def _measure(self) -> Message:
@@ -275,16 +278,62 @@ class Trainer:
         return peak_device_mib(self.device) or resident_mib
 
 
+def restore_state(data: bytes, task: Task, submission: Submission) -> int:
+    """Go on from a state of `trainer_state.capture`; returns the steps made.
+
+    Args:
+        data: the state.
+        task: as it was built.
+        submission: as it was built.
+
+    Raises:
+        BenchError: if it is not this submission's, or lacks what this one looks for.
+    """
+    try:
+        return trainer_state.restore(data, task, submission)
+    except KeyError as error:
+        message = f"{type(submission).__name__} found no {error} in the state"
+        raise BenchError(message, "restore what this one has saved, or start afresh") from error
+
+
+def check_mode(model: nn.Module) -> None:
+    """Refuse a model of which a step has left a part in another mode than `train()` puts it in.
+
+    Wherever training goes on after an evaluation it is called, so that what a step leaves otherwise
+    would hold until the next evaluation only.
+
+    Raises:
+        BenchError: names the parts.
+    """
+    found = [(name, module) for name, module in model.named_modules() if not module.training]
+    model.train()
+    left = [name for name, module in found if module.training]
+    if left:
+        what = "the model" if "" in left else ", ".join(f"'{name}'" for name in left[:4])
+        raise BenchError(f"step left {what} in eval mode", "call task.model.train() again")
+
+
+def check_loss(loss: object) -> None:
+    """Refuse what no step may return.
+
+    Raises:
+        BenchError: if it is no tensor of shape ().
+    """
+    found = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+    if found != "shape ()":
+        message = f"step(batch) returned {found}, not a tensor of shape ()"
+        raise BenchError(message, "return the training loss, loss.detach()")
+
+
 def _mean(losses: list[Tensor]) -> float | None:
     """Return the mean of the steps' losses; None where there is none, or it is not finite."""
     for loss in losses:
-        if not isinstance(loss, Tensor) or loss.numel() != 1:
-            raise BenchError("step(batch) returned no scalar tensor", "return the training loss")
+        check_loss(loss)
         if loss.device != losses[0].device or loss.is_meta:
             raise BenchError(f"step(batch) returned a loss on device {loss.device}", "keep to one")
     if not losses:
         return None
-    mean = torch.stack([loss.detach().reshape(()) for loss in losses]).double().mean().item()
+    mean = torch.stack([loss.detach() for loss in losses]).double().mean().item()
     return mean if math.isfinite(mean) else None
 
 

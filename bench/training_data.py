@@ -60,15 +60,26 @@ class TrainingData:
     def hold_out(self, count: int) -> None:
         """Let loaders leave out the last examples of the split, for a loss of one's own.
 
-        Call it before the first batch: the order of the rest depends on how many they are.
+        Call it before the first batch: the order of the rest depends on how many they are. To say
+        the same again changes nothing, at any time.
 
         Args:
             count: examples; fewer than there are.
 
         Raises:
-            BenchError: if nothing would be left.
+            BenchError: if nothing would be left, or batches have been handed out.
         """
-        _check_size(self.count - count, self.count)
+        if not 0 <= count < self.count:
+            message = f"{count} of {self.count} training examples cannot be held out"
+            raise BenchError(message, f"hold out 0 to {self.count - 1}")
+        if self.delivered and count != self.held_out:
+            message = f"hold_out({count}) came after {self.delivered} examples were handed out"
+            raise BenchError(
+                message, "call it before the first batch, when the submission is built"
+            )
+        self._leave_out(count)
+
+    def _leave_out(self, count: int) -> None:
         self._order = ExampleOrder(self._seed, self._workload.config.name, self.count - count)
         self.held_out = count
 
@@ -117,13 +128,19 @@ class TrainingData:
 
     def state_dict(self) -> dict[str, int]:
         """Return where delivery stands."""
-        return {"delivered": self.delivered, "position": self.position, "tokens": self.tokens}
+        return {
+            "delivered": self.delivered,
+            "position": self.position,
+            "tokens": self.tokens,
+            "held_out": self.held_out,
+        }
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on delivering from a state that `state_dict` gave."""
         self._delivered = state["delivered"]
         self.position = state["position"]
         self._tokens = state["tokens"]
+        self._leave_out(state["held_out"])
 
 
 def _check_size(size: int, count: int) -> None:

@@ -5,11 +5,73 @@ import hashlib
 import mmap
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
+from bench.errors import BenchError
+
 ALIGNMENT = 64
+REMEDY = "keep names, shapes and types of the workload's model"
+
+Layout = dict[str, tuple[tuple[int, ...], torch.dtype]]
+"""Shape and type of every tensor of a model's state, by name."""
+
+
+def read_layout(model: nn.Module) -> Layout:
+    """Return how a model's state is laid out."""
+    state = model.state_dict()
+    return {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in state.items()}
+
+
+def check_layout(model: nn.Module, layout: Layout) -> None:
+    """Refuse a model that can no longer be judged.
+
+    Args:
+        model: that is trained.
+        layout: of the pristine one.
+
+    Raises:
+        BenchError: names what has changed.
+    """
+    if changed := _find_change(read_layout(model), layout):
+        raise BenchError(changed, REMEDY)
+
+
+@contextmanager
+def blaming_layout(model: nn.Module, layout: Layout) -> Iterator[None]:
+    """Let whatever fails inside say first that the layout has changed, if it has.
+
+    A tensor of another shape mostly breaks the next pass, deep inside PyTorch, long before it is to
+    be judged.
+
+    Args:
+        model: that is trained.
+        layout: of the pristine one.
+
+    Raises:
+        BenchError: in place of the error, where the layout has changed.
+    """
+    try:
+        yield
+    except Exception as error:
+        changed = _find_change(read_layout(model), layout)
+        if not changed:
+            raise
+        what = (str(error).splitlines() or [""])[0]
+        raise BenchError(f"{changed}; then {type(error).__name__}: {what}", REMEDY) from error
+
+
+def _find_change(found: Layout, layout: Layout) -> str:
+    if changed := sorted(found.keys() ^ layout.keys()):
+        names = ", ".join(changed[:4])
+        return f"the model's tensors were renamed, added or removed (RULES 26): {names}"
+    for name, (shape, dtype) in layout.items():
+        if found[name] != (shape, dtype):
+            new_shape, new_dtype = found[name]
+            return f"'{name}' is {new_shape} {new_dtype}, no longer {shape} {dtype} (RULES 26)"
+    return ""
 
 
 class WeightBlock:
@@ -21,11 +83,15 @@ class WeightBlock:
     Args:
         model: gives names, shapes and types; its values are not used.
         fd: a block made by the other side; None makes one.
+
+    Attributes:
+        layout: of that model.
     """
 
     def __init__(self, model: nn.Module, fd: int | None = None) -> None:
         state = model.state_dict()
         size = sum(_padded(tensor) for tensor in state.values())
+        self.layout = read_layout(model)
         self.fd = _reserve(size) if fd is None else fd
         self._memory = mmap.mmap(self.fd, size)
         self._tensors = dict(self._lay_out(state))
@@ -45,15 +111,11 @@ class WeightBlock:
         Raises:
             ValueError: if a name, shape or type is another than the pristine model's.
         """
+        if changed := _find_change(read_layout(model), self.layout):
+            raise ValueError(changed)
         state = model.state_dict()
-        if state.keys() != self._tensors.keys():
-            changed = sorted(state.keys() ^ self._tensors.keys())
-            raise ValueError(f"the model's tensors were renamed, added or removed: {changed[:4]}")
         for name, place in self._tensors.items():
-            tensor = state[name]
-            if tensor.shape != place.shape or tensor.dtype != place.dtype:
-                raise ValueError(f"'{name}' is no longer {tuple(place.shape)} {place.dtype}")
-            place.copy_(tensor)
+            place.copy_(state[name])
 
     def take(self, model: nn.Module) -> None:
         """Copy the block into a model of the same layout."""

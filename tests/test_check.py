@@ -89,18 +89,118 @@ def test_a_submission_written_by_hand_passes(tmp_path, workload):
     [
         ("return loss.detach()", "return loss.item()", "two steps", "returned float"),
         ("return loss.detach()", "return loss", "two steps", "detach it"),
-        ("return loss.detach()", "return loss.detach()[None]", "two steps", "shape (1,), not ()"),
+        ("return loss.detach()", "return loss.detach()[None]", "two steps", "returned shape (1,)"),
         ("tensor.sub_(", "tensor.add(", "two steps", "changed no weight"),
         ("tensor.sub_(", "tensor.add_(float('nan') * ", "two steps", "a loss of nan"),
         ("self.count = state", "_ = state", "checkpoint", "after a checkpoint"),
         ('{"count": self.count}', '{"count": self}', "checkpoint", "UnpicklingError"),
         ("/ self.count", "* __import__('random').random()", "same seed, same losses", "try"),
         ("return {", "raise KeyError\n        return {", "checkpoint", "KeyError"),
+        ('{"count": self', '{"made": self', "checkpoint", "Broken found no 'count' in the state"),
+        (
+            "return loss",
+            "self.task.model.eval(); return loss",
+            "two steps",
+            "left the model in eval mode",
+        ),
+        (
+            "return loss",
+            "self.task.model.head.eval(); return loss",
+            "two steps",
+            "left 'head' in eval mode",
+        ),
+        (
+            "self.lr, self.count =",
+            "task.model.eval(); self.lr, self.count =",
+            "two steps",
+            "left the model in eval mode",
+        ),
+        (
+            "self.lr, self.count =",
+            "task.model.teacher = torch.nn.Linear(2, 2, bias=False); self.lr, self.count =",
+            "eval_weights",
+            "renamed, added or removed (RULES 26): teacher.weight",
+        ),
+        (
+            "return loss",
+            "w = self.task.model.head.weight; w.data = w.data[:2]; return loss",
+            "two steps",
+            "'head.weight' is (2, ",
+        ),
+        (
+            "return loss",
+            "w = self.task.model.head.weight; w.data = w.data.double(); return loss",
+            "two steps",
+            "torch.float64, no longer (10, ",
+        ),
+        (
+            "def state_dict",
+            "def on_eval(self, report):\n        raise OSError('told')\n\n    def state_dict",
+            "eval_weights",
+            "OSError: told",
+        ),
     ],
 )
 def test_what_a_submission_breaks_is_found(tmp_path, workload, old, new, check, reason):
     assert old in CODE
     assert reason in check_code(tmp_path, workload, CODE.replace(old, new))[check]
+
+
+def test_modules_without_weights_and_modes_within_a_step_are_free(tmp_path, workload):
+    code = CODE.replace("self.lr,", "task.model.noise = torch.nn.Dropout(); self.lr,", 1)
+    code = code.replace("loss.backward()", "self.task.model.noise.eval(); loss.backward()")
+    code = code.replace("return loss", "self.task.model.noise.train(); return loss")
+    assert check_code(tmp_path, workload, code) == {}
+
+
+LOOP = "for p in self.task.parameters:"
+FORGETFUL = CODE.replace(LOOP, "for p in self.task.parameters[:-1]:")
+WARNING = "a warning: gradients were taken of what two steps left as it was: head.bias"
+
+
+def test_a_parameter_that_seems_forgotten_is_named_and_fails_nothing(tmp_path, workload):
+    folder = write(tmp_path, FORGETFUL)
+    findings = check_submission(folder, {"mlp": workload})
+    assert failures(findings) == {"two steps": WARNING}
+    assert all(finding.passed for finding in findings)
+    code, text = invoke(folder, "-w", "mlp", "--path", workload, "--json")
+    assert code == 0
+    assert [f["reason"] for f in json.loads(text) if f["reason"]] == [WARNING]
+    assert WARNING in " ".join(invoke(folder, "-w", "mlp", "--path", workload)[1].split())
+
+
+ALL_GRADIENTS = """
+        tensors = [p.tensor for p in self.task.parameters]
+        for tensor, gradient in zip(tensors, torch.autograd.grad(loss, tensors)):
+            tensor.grad = gradient"""
+GRADIENTS_OF_A_PART = ALL_GRADIENTS.replace("self.task.parameters]", "self.task.parameters[:-1]]")
+
+
+@pytest.mark.parametrize(
+    ("taken", "said"),
+    [(ALL_GRADIENTS, {"two steps": WARNING}), (GRADIENTS_OF_A_PART, {})],
+)
+def test_what_no_gradient_is_taken_of_is_left_alone_on_purpose(tmp_path, workload, taken, said):
+    code = FORGETFUL.replace("\n        loss.backward()", taken)
+    assert code != FORGETFUL
+    assert check_code(tmp_path, workload, code) == said
+
+
+PART = """
+from bench.api import RecipeSubmission
+
+class Part(RecipeSubmission):
+    def gradients(self, batch):
+        loss = super().gradients(batch)
+        self.trainable[-1].grad = None
+        return loss
+"""
+
+
+def test_a_recipe_that_trains_a_part_is_not_warned_of(tmp_path, workload):
+    recipe = '[recipe]\noptimizer = "torch:SGD"\n'
+    toml = TOML.replace("[defaults]", f"{recipe}[defaults]")
+    assert check_code(tmp_path, workload, PART, toml) == {}
 
 
 def test_weights_that_eval_weights_leaves_behind_are_named(tmp_path, workload):

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from methods import module, start
+from methods import BowlWorkload, bowl_gradient, bowl_loss, module, start, weights
 from tiny import make_workload
+
+A = BowlWorkload.A.numpy()
 
 
 def tiny(name, **hparams):
@@ -53,20 +55,41 @@ def test_scores_are_the_losses_of_examples():
     assert submission.scores.isfinite().sum() == 8
 
 
+def test_what_stays_of_the_easy_weighs_for_what_was_left_out():
+    submission = start("infobatch", pruned=0.75)
+    submission.scores = torch.arange(50.0)
+    batches, seen = submission.batches(), set()
+    for _ in range(3):  # of the first epoch
+        batch, w = next(batches), weights(submission)
+        submission.step(batch)
+        shares = np.where(batch.ids.numpy() < 24.5, 4.0, 1.0)
+        seen |= set(shares)
+        expected = A @ (shares[:, None] * (w - batch.targets.numpy())).mean(axis=0)
+        np.testing.assert_allclose(submission.trainable[0].grad, expected, rtol=1e-4, atol=1e-6)
+    assert seen == {1.0, 4.0}
+
+
+def again(submission, size):
+    """Return the batch that the submission's loader gave last."""
+    submission.task.data.position -= size
+    return next(submission.task.data.loader(size))
+
+
 def test_jest_takes_what_the_reference_has_learnt():
-    submission = tiny("jest", filtered=0.5)
+    submission = start("jest", filtered=0.5)
     batches = submission.batches()
-    delivered = submission.task.data.delivered
-    batch = next(batches)
-    assert len(batch) == 8
-    assert submission.task.data.delivered >= delivered + 16
-    (candidates,) = [submission.task.data.batch(torch.arange(50))]
-    learnability = submission._learnability(candidates)
-    with torch.no_grad():
-        learner = submission.task.loss(candidates, "none")
-        with submission.task.at(submission.reference):
-            reference = submission.task.loss(candidates, "none")
-    assert torch.allclose(learnability, learner - reference, atol=1e-5)
+    for number in range(4):
+        chosen = next(batches)
+        if number == 0:
+            assert submission.task.data.delivered == 4 * 8 + 16  # the reference's, the candidates
+        candidates = again(submission, 16)
+        learner, reference = weights(submission), submission.reference[0].numpy()
+        learnable = [
+            bowl_loss(learner, lone) - bowl_loss(reference, lone) for lone in candidates.split(16)
+        ]
+        best = candidates.ids[np.argsort(learnable)[8:]]
+        assert set(chosen.ids.tolist()) == set(best.tolist())
+        submission.step(chosen)
 
 
 def test_medoids_stand_for_their_clusters():
@@ -89,14 +112,65 @@ def test_embeddings_are_gradients_by_the_logits():
     assert torch.allclose(found, expected, atol=1e-5)
 
 
+def test_medoids_weigh_in_the_gradient_as_their_clusters():
+    submission = start("coreset_batches", candidates=3.0)
+    chosen, w = next(submission.batches()), weights(submission)
+    candidates = again(submission, 24)
+    every, few = ((w - batch.targets.numpy()) @ A for batch in (candidates, chosen))
+    owners = np.linalg.norm(every[:, None] - few, axis=2).argmin(axis=1)
+    shares = np.bincount(owners, minlength=8) / 24
+    assert len(set(shares)) > 1
+    submission.step(chosen)
+    np.testing.assert_allclose(submission.trainable[0].grad, shares @ few, rtol=1e-4, atol=1e-6)
+
+
 def test_the_norm_test_makes_batches_grow():
     submission = tiny("adadagrad", tolerance=0.05)
     batches = submission.batches()
     submission.step(next(batches))
-    assert submission.size == len(next(batches)) == 50  # all there are
+    assert submission.size == len(next(batches)) == 48  # of 50, in four equal pieces
     easy = tiny("adadagrad", tolerance=1e3)
     easy.step(next(easy.batches()))
     assert easy.size == 8
+
+
+def test_the_norm_test_is_one_of_four_pieces_and_costs_no_gradient():
+    submission = start("adadagrad", tolerance=0.05)
+    batches, size = submission.batches(), 8
+    for step in range(12):
+        batch, w = next(batches), weights(submission)
+        assert len(batch) == size
+        loss, mean = submission.step(batch), bowl_gradient(w, batch)
+        assert loss.item() == pytest.approx(bowl_loss(w, batch), rel=1e-4)
+        np.testing.assert_allclose(submission.trainable[0].grad, mean, rtol=1e-4, atol=1e-5)
+        if step % 10 == 0:
+            pieces = np.stack([bowl_gradient(w, piece) for piece in batch.split(4)])
+            variance = pieces.var(axis=0, ddof=1).sum() * size / 4  # of an example
+            wanted = variance / (0.05 * np.linalg.norm(mean)) ** 2
+            size = max(size, 4 * int(np.ceil(wanted / 4)))
+    assert 8 < size < 48
+
+
+@pytest.mark.parametrize("share", [1e-9, 150.0, 1e9])
+def test_the_noise_is_what_the_halves_of_a_batch_differ_by(share):
+    """Halves of gradients g and h: g.h is the signal, n / 4 |g - h|^2 the noise of an example."""
+    submission = start("noise_scale_batch", share=share)
+    batches, size, signal, noise = submission.batches(), 8, 0.0, 0.0
+    for step in range(12):
+        batch, w = next(batches), weights(submission)
+        assert len(batch) == size
+        loss, mean = submission.step(batch), bowl_gradient(w, batch)
+        assert loss.item() == pytest.approx(bowl_loss(w, batch), rel=1e-4)
+        np.testing.assert_allclose(submission.trainable[0].grad, mean, rtol=1e-4, atol=1e-5)
+        if step % 10 == 0:
+            g, h = (bowl_gradient(w, half) for half in batch.split(2))
+            signal = 0.8 * signal + 0.2 * g @ h
+            noise = 0.8 * noise + 0.2 * size / 4 * ((g - h) ** 2).sum()
+            assert submission.signal == pytest.approx(signal, rel=1e-4)
+            assert submission.noise == pytest.approx(noise, rel=1e-3)
+            wanted = np.clip(share * noise / signal, 4, 32)
+            size = 2 * int(wanted // 2)
+    assert size == {1e-9: 4, 1e9: 32}.get(share, size)
 
 
 def test_batches_follow_the_noise_scale_and_rates_the_batch(monkeypatch):

@@ -3,6 +3,7 @@ from copy import deepcopy
 
 import pytest
 import torch
+from methods import start
 from tiny import make_task
 
 from bench.config import RecipeConfig
@@ -11,6 +12,8 @@ from bench.optimizers import find_optimizer, uncovered
 from bench.parts.courses import Course
 from bench.recipe import Recipe
 from bench.recipe_submission import RecipeSubmission
+from bench.trainer import restore_state
+from bench.trainer_state import capture
 
 ADAMW = RecipeConfig(optimizer="torch:AdamW")
 SGD = RecipeConfig(optimizer="torch:SGD", options={"momentum": 0.9})
@@ -275,8 +278,54 @@ def test_courses(start, end, begin, until, jumps, expected):
     assert found == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("other", [ADAMW.model_copy(update={"decay_roles": []}), None])
-def test_a_foreign_state_is_refused(other):
-    state = submit(other, lr=0.1).state_dict() if other else {"weights": [1, 2]}
-    with pytest.raises(BenchError, match="state is that of another submission"):
+class Other(RecipeSubmission):
+    """As the recipe has it, by another name."""
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "said"),
+    [
+        ({"optimizer": "torch:Adam"}, RecipeSubmission, "optimizers ['Adam'], not ['AdamW']"),
+        ({"decay_roles": []}, RecipeSubmission, "tensors per group [[8]], not [[4, 4]]"),
+        ({"average": "tail"}, RecipeSubmission, "average TailAverage, not None"),
+        ({}, Other, "class Other, not RecipeSubmission"),
+    ],
+)
+def test_a_foreign_state_is_refused_and_said_in_what(change, kind, said):
+    other = submit(ADAMW.model_copy(update=change), lr=0.1)
+    state = kind(other.task, {}, other.recipe).state_dict()
+    with pytest.raises(BenchError) as caught:
         submit(ADAMW, lr=0.1).load_state_dict(state)
+    assert caught.value.message == f"the state is that of another submission: {said}"
+
+
+@pytest.mark.parametrize("state", [{}, {"weights": [1, 2]}])
+def test_a_state_that_says_nothing_is_refused(state):
+    with pytest.raises(BenchError, match=r"another submission: it does not say whose it is$"):
+        submit(ADAMW, lr=0.1).load_state_dict(state)
+
+
+class Scaled(RecipeSubmission):
+    """Forgets what it looks for."""
+
+    def load_state_dict(self, state):
+        super().load_state_dict(state)
+        self.scale = state["scale"]
+
+
+def test_what_a_state_lacks_is_named():
+    submission = submit(ADAMW, lr=0.1)
+    scaled = Scaled(submission.task, {}, submission.recipe)
+    saved = capture(scaled.task, scaled, steps=3)
+    with pytest.raises(BenchError, match=r"^Scaled found no 'scale' in the state$"):
+        restore_state(saved, scaled.task, scaled)
+
+
+def test_a_state_sets_only_what_moves():
+    dog = start("accelerated_dog")
+    state = dog.state_dict()
+    dog.load_state_dict(state | {"r": 0.25, "step": None})
+    assert dog.r == 0.25
+    assert callable(dog.step)
+    with pytest.raises(BenchError, match="class RecipeSubmission, not AcceleratedDog"):
+        dog.load_state_dict(submit(ADAMW, lr=0.1).state_dict())

@@ -165,12 +165,23 @@ FAULTS = {
     "allocates too much": (
         "self.optimizer.step()", "torch.empty(2**48, dtype=torch.uint8)", "oom", "",
     ),
-    "no scalar": ("return loss.detach()", "return loss.detach().repeat(2)", "error", "scalar"),
-    "no tensor": ("return loss.detach()", "return 1.0", "error", "scalar"),
+    "no scalar": (
+        "return loss.detach()", "return loss.detach().repeat(2)", "error", "returned shape (2,)",
+    ),
+    "one too many brackets": (
+        "return loss.detach()", "return loss.detach()[None]", "error", "returned shape (1,)",
+    ),
+    "no tensor": ("return loss.detach()", "return 1.0", "error", "returned float"),
     "changes a shape": (
         "return loss.detach()",
         "w = self.task.model.head.weight; w.data = w.data[:2]; return loss.detach()",
-        "error", "",
+        "error",
+        "'head.weight' is (2, 32) torch.float32, no longer (82, 32) torch.float32 (RULES 26); then",
+    ),
+    "adds a module": (
+        "super().__init__(task, hparams)",
+        "super().__init__(task, hparams); task.model.teacher = torch.nn.Linear(2, 2, bias=False)",
+        "error", "renamed, added or removed (RULES 26): teacher.weight",
     ),
     "becomes infinite": (
         "return loss.detach()",
@@ -183,7 +194,20 @@ FAULTS = {
     ),
     "leaves another mode": (
         "return loss.detach()", "self.task.model.eval(); return loss.detach()",
-        "error", "eval mode",
+        "error", "left the model in eval mode",
+    ),
+    "leaves a part in another mode": (
+        "return loss.detach()", "self.task.model.head.eval(); return loss.detach()",
+        "error", "left 'head' in eval mode",
+    ),
+    "holds out all there is": (
+        "super().__init__(task, hparams)",
+        "super().__init__(task, hparams); task.data.hold_out(task.data.count)",
+        "error", "training examples cannot be held out",
+    ),
+    "holds out too late": (
+        "return loss.detach()", "self.task.data.hold_out(5); return loss.detach()",
+        "error", "hold_out(5) came after 16 examples",
     ),
     "turns an unknown knob": (
         "super().__init__(task, hparams)",
@@ -214,6 +238,16 @@ def test_a_fault_costs_its_own_trial_only(run_trial, fault):
     assert (record.status, reason in record.reason) == (status, True), record.reason
     assert "\n" not in record.reason
     check_accounts(record)
+
+
+def test_a_shape_that_is_changed_where_it_is_judged_is_told_as_the_rule_that_it_breaks(run_trial):
+    changed = (
+        "def eval_weights(self):\n        w = self.task.model.head.weight; w.data = w.data[:2]\n"
+        "        return super().eval_weights()\n\n    def step("
+    )
+    record, _ = run_trial(PLAIN.replace("def step(", changed))
+    shapes = "(2, 32) torch.float32, no longer (82, 32) torch.float32"
+    assert (record.status, record.reason) == ("error", f"'head.weight' is {shapes} (RULES 26)")
 
 
 def test_what_has_been_reached_stands_whatever_the_trainer_does_last(run_trial):

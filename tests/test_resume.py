@@ -43,7 +43,7 @@ def patient(tmp_path_factory):
         manifest = copied / "workload.toml"
         text = manifest.read_text(encoding="utf-8").partition("[variants.")[0]
         text = text.replace(f'name = "{name}"', f'name = "{copied.name}"', 1)
-        manifest.write_text(text.replace("budget_steps = 100\n", "budget_steps = 5000\n"))
+        manifest.write_text(text.replace("budget_steps = 100\n", "budget_steps = 1000\n"))
     return folder
 
 

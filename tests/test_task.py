@@ -140,8 +140,39 @@ def test_a_loader_gives_no_batch_of_a_size_that_cannot_be(size):
     for asked in (size, lambda: size):
         with pytest.raises(BenchError, match=f"a batch of {size} examples"):
             next(make_task().data.loader(asked))
-    with pytest.raises(BenchError):
-        make_task().data.hold_out(EXAMPLES)
+
+
+@pytest.mark.parametrize("count", [-1, EXAMPLES, EXAMPLES + 1])
+def test_some_examples_are_left_to_train_on(count):
+    data = make_task().data
+    with pytest.raises(BenchError) as caught:
+        data.hold_out(count)
+    assert caught.value.message == f"{count} of 50 training examples cannot be held out"
+    assert caught.value.hint == "hold out 0 to 49"
+    data.hold_out(EXAMPLES - 1)
+    assert next(data.loader(3)).ids.tolist() == [0, 0, 0]
+
+
+def test_examples_are_held_out_before_the_first_batch():
+    data = make_task().data
+    data.hold_out(5)
+    data.hold_out(6)  # nothing has been handed out
+    next(data.loader(8))
+    with pytest.raises(BenchError, match=r"^hold_out\(5\) came after 8 examples") as caught:
+        data.hold_out(5)
+    assert "before the first batch" in caught.value.hint
+    assert data.held_out == 6
+
+
+def test_what_is_held_out_is_part_of_the_state():
+    data, resumed = make_task().data, make_task().data
+    data.hold_out(6)
+    next(data.loader(8))
+    resumed.load_state_dict(data.state_dict())
+    resumed.hold_out(6)  # as whoever does it in `batches` says again
+    ids = [next(each.loader(36)).ids for each in (data, resumed)]
+    assert torch.equal(*ids)
+    assert resumed.held_out == 6
 
 
 @settings(max_examples=20, deadline=None)

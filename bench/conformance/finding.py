@@ -18,7 +18,7 @@ class Finding:
         name: of the plug-in.
         workload: that it was checked on; of a workload, itself.
         check: what was asked.
-        reason: why it failed; None where it passed.
+        reason: why it failed, or a `Warned`; None where nothing is to be said.
     """
 
     name: str
@@ -29,7 +29,13 @@ class Finding:
     @property
     def passed(self) -> bool:
         """Whether the check was met."""
-        return self.reason is None
+        return self.reason is None or isinstance(self.reason, Warned)
+
+
+class Warned(str):
+    """What a check that is met says nevertheless: it may be a mistake, and may be meant."""
+
+    __slots__ = ()
 
 
 class CheckError(Exception):
@@ -37,22 +43,22 @@ class CheckError(Exception):
 
 
 def run_check(check: Callable[[], object]) -> str | None:
-    """Return None if a check is met, else why not."""
+    """Return None if a check is met, else why not; or the warning that it returned."""
     try:
-        check()
+        said = check()
     except CheckError as failure:
         return str(failure)
     except BenchError as error:
         return f"{error.message} ({error.hint})"
     except Exception as error:  # noqa: BLE001 - whatever a plug-in raises is what was found
         return f"{type(error).__name__}: {error}"
-    return None
+    return said if isinstance(said, Warned) else None
 
 
 def run_checks(
-    checks: Mapping[str, Callable[[Subject], None]], subject: Subject
+    checks: Mapping[str, Callable[[Subject], object]], subject: Subject
 ) -> dict[str, str | None]:
-    """Return the reason of each check that was not met, None of each that was."""
+    """Return for each check what `run_check` does."""
     return {name: run_check(partial(check, subject)) for name, check in checks.items()}
 
 

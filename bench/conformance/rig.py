@@ -1,10 +1,10 @@
 """A place to try a plug-in: a few steps of a trial, in this process and without a referee."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,12 +15,13 @@ from bench.clock import SystemClock
 from bench.data.preparation import prepare
 from bench.data.split import load_split
 from bench.loading import load_submission
-from bench.submission import Submission
+from bench.submission import EvalReport, Submission
 from bench.tables import Hparams
 from bench.task import Task
-from bench.trainer import compute_repeatably
+from bench.trainer import check_mode, compute_repeatably, restore_state
 from bench.training_data import TrainingData
-from bench.workload import Split, Workload, load_workload
+from bench.weights import Layout, blaming_layout, check_layout, read_layout
+from bench.workload import Batch, Split, Workload, load_workload
 
 SCALE = "smoke"
 SEED = 0
@@ -49,18 +50,70 @@ def open_workload(folder: Path, variant: str = "") -> Workload:
 
 
 class Attempt:
-    """A submission at work on a fresh model."""
+    """A submission at work on a fresh model, which is put in train mode where a trainer does it.
 
-    def __init__(self, task: Task, submission: Submission) -> None:
+    Args:
+        task: what it trains.
+        submission: as it was built.
+        layout: of the model before it was.
+    """
+
+    def __init__(self, task: Task, submission: Submission, layout: Layout) -> None:
         self.task = task
         self.submission = submission
-        self._batches: Iterator[Any] | None = None
+        self._layout = layout
+        self._batches: Iterator[Batch] | None = None
 
     def train(self, steps: int) -> list[Tensor]:
-        """Make steps, and return what each returned."""
+        """Make steps, and return what each returned.
+
+        Raises:
+            BenchError: if a part of the model is left in eval mode, or a step failed at a tensor
+                whose shape was changed.
+        """
+        with blaming_layout(self.task.model, self._layout):
+            self._batches = self._batches or self.submission.batches()
+            returned = [self.submission.step(next(self._batches)) for _ in range(steps)]
+        check_mode(self.task.model)
+        return returned
+
+    @contextmanager
+    def judging(self) -> Iterator[dict[str, Tensor]]:
+        """Hand out copies of the weights that would be judged, within `eval_weights`.
+
+        Raises:
+            BenchError: if they are not those of the workload's model.
+        """
+        with self.submission.eval_weights():
+            check_layout(self.task.model, self._layout)
+            yield self.weights()
         self.task.model.train()
-        self._batches = self._batches or self.submission.batches()
-        return [self.submission.step(next(self._batches)) for _ in range(steps)]
+
+    def report(self) -> None:
+        """Tell the submission of an evaluation that did not reach its target."""
+        report = EvalReport(validation=0.0, target=1.0, train_s=1.0, budget_s=SECONDS)
+        self.submission.on_eval(report)
+
+    @contextmanager
+    def gradients_taken(self) -> Iterator[set[str]]:
+        """Hand out the names of parameters whose gradient is taken inside, and is not 0."""
+        taken: set[str] = set()
+
+        def note(name: str, gradient: Tensor) -> None:
+            with suppress(RuntimeError):  # under vmap there are no values to look at
+                if gradient.any():
+                    taken.add(name)
+
+        hooks = [
+            p.tensor.register_hook(partial(note, p.name))  # type: ignore[no-untyped-call]
+            for p in self.task.parameters
+            if p.tensor.requires_grad
+        ]
+        try:
+            yield taken
+        finally:
+            for hook in hooks:
+                hook.remove()
 
     def weights(self) -> dict[str, Tensor]:
         """Return copies of the trainable tensors."""
@@ -72,7 +125,8 @@ class Attempt:
 
     def restore(self, saved: bytes) -> None:
         """Go on from a checkpoint; it may hold plain containers, numbers and tensors only."""
-        trainer_state.restore(saved, self.task, self.submission)
+        restore_state(saved, self.task, self.submission)
+        self.task.model.train()
 
 
 @dataclass(frozen=True)
@@ -107,5 +161,6 @@ class Rig:
         budget = Budget(scale.budget_steps * scale.batch_size, SECONDS, SystemClock())
         data = TrainingData(workload, self.split, SEED)
         model = workload.build_model().train()
+        layout = read_layout(model)
         task = Task(workload, model, data, budget, SEED)
-        return Attempt(task, load_submission(self.folder, task, hparams or {}))
+        return Attempt(task, load_submission(self.folder, task, hparams or {}), layout)

@@ -8,15 +8,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bench.conformance.finding import Finding, demand, run_check, run_checks
+from bench.conformance.finding import Finding, Warned, demand, run_check, run_checks
 from bench.conformance.rig import Attempt, Rig, repeatable
 from bench.manifests import read_submission
+from bench.recipe_submission import RecipeSubmission
 from bench.search_space import Dimension
 from bench.tables import Hparams, Scalar, variant_of
+from bench.trainer import check_loss
 
 MOST_CORNERS = 32
-MOST_KIB = 1024
-"""Of a submission's folder: code is small, pretrained weights are not."""
 
 
 def check_submission(folder: Path, workloads: dict[str, Path]) -> list[Finding]:
@@ -26,7 +26,7 @@ def check_submission(folder: Path, workloads: dict[str, Path]) -> list[Finding]:
         folder: of the submission.
         workloads: folders by name, of variants too.
     """
-    unreadable = run_check(lambda: _read(folder))
+    unreadable = run_check(lambda: read_submission(folder))
     if unreadable:
         return [Finding(folder.name, name, "is configured", unreadable) for name in workloads]
     with repeatable():
@@ -35,12 +35,6 @@ def check_submission(folder: Path, workloads: dict[str, Path]) -> list[Finding]:
             for name, workload in workloads.items()
             for check, reason in _check_on(folder, workload, variant_of(name)).items()
         ]
-
-
-def _read(folder: Path) -> None:
-    read_submission(folder)
-    kib = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1024
-    demand(kib <= MOST_KIB, f"the folder holds {kib:.0f} KiB, more than {MOST_KIB} (RULES 27)")
 
 
 def _check_on(folder: Path, workload: Path, variant: str) -> dict[str, str | None]:
@@ -54,32 +48,49 @@ def _check_on(folder: Path, workload: Path, variant: str) -> dict[str, str | Non
     return {"is built": unbuilt} | ({} if unbuilt else run_checks(CHECKS, rig))
 
 
-def _trains(rig: Rig) -> None:
-    """Two steps return finite scalars, and change finite weights."""
+def _trains(rig: Rig) -> Warned | None:
+    """Two steps return finite scalars, and change finite weights.
+
+    A parameter that they leave alone is named if they took its gradient: whoever trains a part on
+    purpose has no use for the gradients of the rest, so that it was probably forgotten. A recipe's
+    optimizers are known to hold all. It is a warning and no failure: rule 25 leaves the update
+    free, a method may pick the part by those very gradients, and a first step may be so short that
+    rounding swallows it.
+    """
     attempt = rig.start()
     before = attempt.weights()
-    for loss in attempt.train(2):
-        demand(isinstance(loss, Tensor), f"step returned {type(loss).__name__}, not a tensor")
-        demand(loss.shape == (), f"step returned shape {tuple(loss.shape)}, not ()")
+    with attempt.gradients_taken() as taken:
+        losses = attempt.train(2)
+    for loss in losses:
+        check_loss(loss)
         demand(bool(loss.isfinite()), f"step returned a loss of {loss.item()}")
         demand(not loss.requires_grad, "step returned a loss with its graph: detach it")
     after = attempt.weights()
     _demand_finite(after)
-    changed = any(not torch.equal(before[name], after[name]) for name in before)
-    demand(changed, "two steps changed no weight")
+    unmoved = [name for name in before if torch.equal(before[name], after[name])]
+    demand(len(unmoved) < len(before), "two steps changed no weight")
+    forgotten = [name for name in unmoved if name in taken]
+    if not forgotten or isinstance(attempt.submission, RecipeSubmission):
+        return None
+    names = ", ".join(forgotten)
+    return Warned(f"a warning: gradients were taken of what two steps left as it was: {names}")
 
 
 def _leaves_no_trace(rig: Rig) -> None:
-    """`eval_weights` gives finite weights, puts the training weights back, and may come again."""
+    """`eval_weights` gives finite weights of the workload's model, and puts back those of training.
+
+    What comes between two evaluations may follow: a report, a step, and the second of them.
+    """
     attempt = rig.start()
     attempt.train(2)
     before = attempt.weights()
-    with attempt.submission.eval_weights():
-        _demand_finite(attempt.weights())
+    with attempt.judging() as judged:
+        _demand_finite(judged)
     _demand_equal(before, attempt.weights(), "eval_weights did not put back")
+    attempt.report()
     attempt.train(1)
-    with attempt.submission.eval_weights():
-        _demand_finite(attempt.weights())
+    with attempt.judging() as judged:
+        _demand_finite(judged)
 
 
 def _goes_on(rig: Rig) -> None:
@@ -107,7 +118,7 @@ def _repeats(rig: Rig) -> None:
 def _spans_its_space(rig: Rig) -> None:
     """It can be built at the corners of its search space, or with each of its points."""
     config = read_submission(rig.folder)
-    for hparams in [*islice(corners(config.search_space), MOST_CORNERS), *config.points]:
+    for hparams in config.points or islice(corners(config.search_space), MOST_CORNERS):
         reason = run_check(partial(rig.start, hparams))
         text = ", ".join(f"{name} = {value}" for name, value in hparams.items())
         demand(reason is None, f"at {text}: {reason}")

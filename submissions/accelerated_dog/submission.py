@@ -20,6 +20,8 @@ from torch import Tensor
 
 from bench.api import Batch, Hparams, Submission, Task, kept_statistics
 
+MOVING = ("start", "y", "weighted", "r", "sum_r", "sum_b", "changes")
+
 
 class AcceleratedDog(Submission):
     """U-DoG."""
@@ -71,11 +73,12 @@ class AcceleratedDog(Submission):
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that moves."""
-        names = ("start", "y", "weighted", "r", "sum_r", "sum_b", "changes")
-        return {name: getattr(self, name) for name in names}
+        return super().state_dict() | {name: getattr(self, name) for name in MOVING}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a state that `state_dict` gave."""
-        for name, value in state.items():
+        super().load_state_dict(state)
+        for name in MOVING:
+            value = state[name]
             copied = [tensor.clone() for tensor in value] if isinstance(value, list) else value
             setattr(self, name, copied)

@@ -47,8 +47,9 @@ class AdAdaGrad(RecipeSubmission):
         for tensor, gradients in zip(self.trainable, zip(*found, strict=True), strict=True):
             tensor.grad = sum(gradients[1:], start=gradients[0]) / PIECES
         wanted = pass_norm_test(found, len(batch), float(self.hparams["tolerance"]))
-        most = min(MOST * self.task.batch_size, self.task.data.count)
-        self.size = max(self.size, min(wanted, most))
+        most = min(MOST * self.task.batch_size, self.task.data.count) // PIECES
+        # Pieces are equal, or else their mean would not be the gradient of the batch.
+        self.size = max(self.size, min(-(-wanted // PIECES), most) * PIECES)
         return sum(losses[1:], start=losses[0]).detach() / PIECES
 
     def state_dict(self) -> dict[str, Any]:

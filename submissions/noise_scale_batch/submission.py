@@ -76,7 +76,9 @@ class NoiseScaleBatch(RecipeSubmission):
         if self.signal <= 0 or self.noise <= 0:
             return
         wanted = float(self.hparams["share"]) * self.noise / self.signal
-        self.size = round(min(max(wanted, least), most, self.task.data.count))
+        bounded = min(max(wanted, least), most, self.task.data.count)
+        # Halves are equal, or else their mean would not be the gradient of the batch.
+        self.size = max(2, 2 * int(bounded // 2))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state, the batch size, and what it is made of."""
