@@ -1,7 +1,7 @@
 """Make docs/methods.md: every submission, what it uses, and what it did.
 
-`python scripts/make_methods_table.py RUN…  > docs/methods.md`, with runs of one ruleset and machine,
-three studies each. Each method on a workload that suits it, and the baseline on all of these:
+`python scripts/make_methods_table.py RUN…  > docs/methods.md`, with runs of one ruleset and
+machine, three studies each. Each method on a workload that suits it, and the baseline on all:
 
     bench run -s all -w cifar_resnet --studies 3
     bench run -s nadamw -s time_variant_masking -w bert --studies 3
@@ -50,8 +50,8 @@ Every submission of this repository, what it is made of, and what it did with it
 
 *Time* is the median over studies of the seconds to the workload's target, and how many of the
 studies reached it; where most missed, the median of the best values of the metric stands in its
-place. *Against {baseline}* is its time over that of `{baseline}`, of a miss at least what the budget
-comes to. A method without a time has not been run yet. How the defaults of some were chosen:
+place. *Against {baseline}* is its time over that of `{baseline}`, of a miss at least what the
+budget comes to. A method without a time has not been run yet. How the defaults of some were chosen:
 [defaults](defaults.md).
 
 """

@@ -22,7 +22,7 @@ def print_checks(findings: Sequence[Finding], console: Console | None = None) ->
             if finding.reason is not None:
                 where = f"{finding.workload}, {finding.check}"
                 said = escape(printable(f"{where}: {finding.reason}"))
-                console.print(f"[red]✗[/red] {said}")
+                console.print(f"{'[yellow]![/yellow]' if finding.passed else MARKS[False]} {said}")
 
 
 def _table(name: str, findings: Sequence[Finding]) -> Table:

@@ -72,11 +72,12 @@ class Oasis(Submission):
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that moves."""
-        return {
+        return super().state_dict() | {
             "diagonal": self.diagonal, "before": self.before, "lr": self.lr, "ratio": self.ratio
         }  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a state that `state_dict` gave."""
+        super().load_state_dict(state)
         self.diagonal, self.before = list(state["diagonal"]), list(state["before"])
         self.lr, self.ratio = state["lr"], state["ratio"]
