@@ -230,7 +230,7 @@ class Trainer:
         assert self.order.resume is not None
         self.task.budget.sync(message["train_s"])
         state = self.order.resume.read_bytes()
-        self.steps = restore_state(state, self.task, self._build())
+        self.steps = trainer_state.restore(state, self.task, self._build())
 
     @property
     def _leads(self) -> bool:
@@ -276,24 +276,6 @@ class Trainer:
     def _peak_mib(self) -> float:
         resident_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         return peak_device_mib(self.device) or resident_mib
-
-
-def restore_state(data: bytes, task: Task, submission: Submission) -> int:
-    """Go on from a state of `trainer_state.capture`; returns the steps made.
-
-    Args:
-        data: the state.
-        task: as it was built.
-        submission: as it was built.
-
-    Raises:
-        BenchError: if it is not this submission's, or lacks what this one looks for.
-    """
-    try:
-        return trainer_state.restore(data, task, submission)
-    except KeyError as error:
-        message = f"{type(submission).__name__} found no {error} in the state"
-        raise BenchError(message, "restore what this one has saved, or start afresh") from error
 
 
 def check_mode(model: nn.Module) -> None:

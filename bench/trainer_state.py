@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from bench.device import random_states, restore_random_states
+from bench.errors import BenchError
 from bench.submission import Submission
 from bench.task import Task
 
@@ -53,10 +54,17 @@ def restore(data: bytes, task: Task, submission: Submission) -> int:
         data: of `capture`; read without unpickling.
         task: as it was built.
         submission: as it was built.
+
+    Raises:
+        BenchError: if it is not this submission's, or lacks what this one looks for.
     """
     state: dict[str, Any] = torch.load(io.BytesIO(data), weights_only=True)
     task.model.load_state_dict(state["model"])
-    submission.load_state_dict(state["submission"])
+    try:
+        submission.load_state_dict(state["submission"])
+    except KeyError as error:
+        message = f"{type(submission).__name__} found no {error} in the state"
+        raise BenchError(message, "restore what this one has saved, or start afresh") from error
     task.data.load_state_dict(state["data"])
     for name, value in state["knobs"].items():
         task.turn(name, value)

@@ -12,8 +12,7 @@ from bench.optimizers import find_optimizer, uncovered
 from bench.parts.courses import Course
 from bench.recipe import Recipe
 from bench.recipe_submission import RecipeSubmission
-from bench.trainer import restore_state
-from bench.trainer_state import capture
+from bench.trainer_state import capture, restore
 
 ADAMW = RecipeConfig(optimizer="torch:AdamW")
 SGD = RecipeConfig(optimizer="torch:SGD", options={"momentum": 0.9})
@@ -318,7 +317,7 @@ def test_what_a_state_lacks_is_named():
     scaled = Scaled(submission.task, {}, submission.recipe)
     saved = capture(scaled.task, scaled, steps=3)
     with pytest.raises(BenchError, match=r"^Scaled found no 'scale' in the state$"):
-        restore_state(saved, scaled.task, scaled)
+        restore(saved, scaled.task, scaled)
 
 
 def test_a_state_sets_only_what_moves():

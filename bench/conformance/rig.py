@@ -18,7 +18,7 @@ from bench.loading import load_submission
 from bench.submission import EvalReport, Submission
 from bench.tables import Hparams
 from bench.task import Task
-from bench.trainer import check_mode, compute_repeatably, restore_state
+from bench.trainer import check_mode, compute_repeatably
 from bench.training_data import TrainingData
 from bench.weights import Layout, blaming_layout, check_layout, read_layout
 from bench.workload import Batch, Split, Workload, load_workload
@@ -125,7 +125,7 @@ class Attempt:
 
     def restore(self, saved: bytes) -> None:
         """Go on from a checkpoint; it may hold plain containers, numbers and tensors only."""
-        restore_state(saved, self.task, self.submission)
+        trainer_state.restore(saved, self.task, self.submission)
         self.task.model.train()
 
 

@@ -26,7 +26,7 @@ def compare(old: Sequence[Evaluation], new: Sequence[Evaluation], exact: bool) -
     Returns:
         How many there are, and what differs first; empty where nothing does.
     """
-    pairs = [(a, b) for a, b in zip(old, new, strict=False) if a.examples == b.examples]
+    pairs = _pair(old, new)
     for a, b in pairs:
         difference = _difference(a, b, exact)
         if difference:
@@ -36,7 +36,7 @@ def compare(old: Sequence[Evaluation], new: Sequence[Evaluation], exact: bool) -
 
 def is_made_again(hit: Evaluation, old: Sequence[Evaluation], new: Sequence[Evaluation]) -> bool:
     """Say whether an evaluation of a trial is among those that its repeat has in common."""
-    return any(a is hit and a.examples == b.examples for a, b in zip(old, new, strict=False))
+    return any(a is hit for a, _ in _pair(old, new))
 
 
 def compare_pace(old: Sequence[Evaluation], new: Sequence[Evaluation]) -> float | None:
@@ -49,8 +49,11 @@ def compare_pace(old: Sequence[Evaluation], new: Sequence[Evaluation]) -> float 
     Returns:
         None where either does not count them.
     """
-    a, b = _last_in_common(old, new)
-    if not (a and b and a.reference_steps and b.reference_steps):
+    pairs = _pair(old, new)
+    if not pairs:
+        return None
+    a, b = pairs[-1]
+    if not (a.reference_steps and b.reference_steps):
         return None
     pace = b.reference_steps / a.reference_steps
     return pace if math.isfinite(pace) else None
@@ -63,9 +66,10 @@ def find_mistiming(old: Sequence[Evaluation], new: Sequence[Evaluation]) -> str:
         old: as recorded.
         new: as made again.
     """
-    a, b = _last_in_common(old, new)
-    if not (a and b) or b.train_s < LEAST_TIMED_S:
+    pairs = _pair(old, new)
+    if not pairs or pairs[-1][1].train_s < LEAST_TIMED_S:
         return ""
+    a, b = pairs[-1]
     if b.reference_steps and not a.reference_steps:
         return "it does not count reference steps"
     pace, slow = compare_pace(old, new), b.train_s / max(a.train_s, LEAST_TIMED_S / 1e3)
@@ -74,11 +78,11 @@ def find_mistiming(old: Sequence[Evaluation], new: Sequence[Evaluation]) -> str:
     return "" if 1 / MOST_SLOW < slow < MOST_SLOW else f"it took {slow:.2f} times the seconds"
 
 
-def _last_in_common(
+def _pair(
     old: Sequence[Evaluation], new: Sequence[Evaluation]
-) -> tuple[Evaluation, Evaluation] | tuple[None, None]:
-    pairs = [(a, b) for a, b in zip(old, new, strict=False) if a.examples == b.examples]
-    return pairs[-1] if pairs else (None, None)
+) -> list[tuple[Evaluation, Evaluation]]:
+    """Return the evaluations that both have: in the same place, after as many examples."""
+    return [(a, b) for a, b in zip(old, new, strict=False) if a.examples == b.examples]
 
 
 def _difference(a: Evaluation, b: Evaluation, exact: bool) -> str:

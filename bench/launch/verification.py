@@ -53,13 +53,10 @@ def repeat(
     plan = draw_plan(folder, record, trials, scratch, paths)
     machine = plan.machine()
     exact = machine == record.machine and plan.device == "cpu"
-    unlike = {
-        trial.key(): _find_changed_terms(plan, trial, record) or _find_choice(plan, trial)
-        for trial in trials
-    }
     found: list[Confirmation] = []
     for trial in trials:
-        old, difference = folder.read_events(trial), unlike[trial.key()]
+        old = folder.read_events(trial)
+        difference = _find_changed_terms(plan, trial, record) or _find_choice(plan, trial)
         hit = first_hit(old, trial)
         # Who hits late is not to miss for a slower moment of the machine.
         patience = MOST_SLOW if hit and record.rules.stop_at_target else 1.0
@@ -191,8 +188,7 @@ def _check_workload(name: str, folder: Path, record: RunRecord) -> None:
     if folder_sha256(folder) != known.folder_sha256:
         commit = f"check out commit {record.commit}" if record.commit else "give its folder: --path"
         raise BenchError(f"workload '{base_of(name)}' is not the one of the records", commit)
-    config = read_workload(folder, variant_of(name))
-    scale = choose_scale(config, record.scale)
+    scale = choose_scale(read_workload(folder, variant_of(name)), record.scale)
     if dict(prepare(scale.data)) != known.data_sha256:
         raise BenchError(f"the data of workload '{name}' is not that of the records", "bench data")
 

@@ -5,12 +5,15 @@ and the leaderboard says that it is none.
 """
 
 from collections import defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass
 
+from bench.config import RulesetConfig
 from bench.score.gather import Gathered
 from bench.score.panel import Study
 from bench.score.times import Sample
+
+Planned = dict[tuple[str, str], dict[Study, set[int]]]
+"""Trials of each study, by workload and submission."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +46,12 @@ def find_eligible(gathered: Gathered, sample: Sample) -> Eligible:
     rules = gathered.runs[0].rules
     if not rules.ranked:
         unranked = f"the ruleset '{rules.name}' is too small to rank by"
-    else:
-        short = _make_check(gathered, needed)
-        stricter = {name: lack or short(name) for name, lack in reasons.items()}
+    elif not any(run.origin for run in gathered.runs):  # imported ones kept to their own rules
+        planned = _count_planned(gathered)
+        stricter = {
+            name: lack or _find_shortage(name, needed, planned, rules)
+            for name, lack in reasons.items()
+        }
         if all(stricter.values()) and not all(reasons.values()):
             unranked = (
                 f"nobody has the {rules.studies} studies of {rules.trials} trials "
@@ -79,29 +85,25 @@ def _find_lack(name: str, needed: Sample) -> str:
     return f"not run on {', '.join(lacking)}" if lacking else ""
 
 
-def _make_check(gathered: Gathered, needed: Sample) -> Callable[[str], str]:
-    """Return what says of a submission where it was run less, or more, than the rules ask for."""
-    rules = gathered.runs[0].rules
-    whole = set(range(rules.trials))
-    planned: dict[tuple[str, str], dict[Study, set[int]]] = defaultdict(lambda: defaultdict(set))
+def _count_planned(gathered: Gathered) -> Planned:
+    planned: Planned = defaultdict(lambda: defaultdict(set))
     for run in gathered.runs:
         for trial in run.plan:
-            cell = planned[trial.workload, trial.submission]
-            cell[run.seed, trial.study].add(trial.trial)
-    made_elsewhere = any(run.origin for run in gathered.runs)
+            studies = planned[trial.workload, trial.submission]
+            studies[run.seed, trial.study].add(trial.trial)
+    return planned
 
-    def check(name: str) -> str:
-        if made_elsewhere:
-            return ""
-        for workload, cells in needed.items():
-            studies = planned[workload, name].values()
-            as_asked = sum(trials == whole for trials in studies)
-            over = min(as_asked, len(cells[name]))
-            asked = f"the ruleset '{rules.name}' asks for {rules.studies} of {rules.trials} trials"
-            if as_asked < len(studies):
-                return f"a study of other trials on {workload}, and {asked}"
-            if over < rules.studies:
-                return f"studies on {workload}: {over}, and {asked}"
-        return ""
 
-    return check
+def _find_shortage(name: str, needed: Sample, planned: Planned, rules: RulesetConfig) -> str:
+    """Return where a submission was run less, or more, than the rules ask for; empty if nowhere."""
+    whole = set(range(rules.trials))
+    asked = f"the ruleset '{rules.name}' asks for {rules.studies} of {rules.trials} trials"
+    for workload, cells in needed.items():
+        studies = planned[workload, name].values()
+        as_asked = sum(trials == whole for trials in studies)
+        over = min(as_asked, len(cells[name]))
+        if as_asked < len(studies):
+            return f"a study of other trials on {workload}, and {asked}"
+        if over < rules.studies:
+            return f"studies on {workload}: {over}, and {asked}"
+    return ""

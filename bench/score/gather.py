@@ -1,6 +1,5 @@
 """Records of one run or several, brought together if they may be compared."""
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -8,14 +7,7 @@ from itertools import combinations
 from pathlib import Path
 
 from bench.errors import BenchError
-from bench.records import (
-    Evaluation,
-    Machine,
-    PlannedTrial,
-    RunRecord,
-    TrialRecord,
-    WorkloadRecord,
-)
+from bench.records import Machine, PlannedTrial, RunRecord, TrialRecord, WorkloadRecord
 from bench.run_folder import RunFolder
 from bench.score.charged import charge
 from bench.score.held_out import enters_score
@@ -155,16 +147,10 @@ def _time(
         time=crossing_time(events, trial, axis, reference_step_s, crossing),
         limit=budget_on(axis, events, trial, reference_step_s),
         spent=spent_on(axis, events, trial, reference_step_s),
-        budget_steps=_find_budget_steps(events, trial),
+        budget_steps=budget_on("reference", events, trial, reference_step_s)
+        if events and events[-1].reference_steps
+        else None,
     )
-
-
-def _find_budget_steps(events: Sequence[Evaluation], trial: TrialRecord) -> float | None:
-    """Return the reference steps that a trial's budget was worth, by its own probes."""
-    if not events or not events[-1].reference_steps or not events[-1].train_s:
-        return None
-    steps = events[-1].reference_steps / events[-1].train_s * trial.budget_s
-    return steps if math.isfinite(steps) else None
 
 
 def _check_announced(

@@ -79,29 +79,34 @@ def make_intervals(
         return None
     observed = panel.medians
     gated, scored = gating.apply(observed), list(gating.scored)
-    scored_repeats, scores = _draw_scores(repeats, gating, gated[scored])
+    drawn = gating.apply(repeats.medians)
+    scored_repeats = _keep_scored(drawn, repeats.weights, scored)
+    common_repeats = _keep_scored(gating.apply(common.medians), common.weights, scored)
+    scores = _draw_scores(scored_repeats, gated[scored])
+    common_scores = _draw_scores(common_repeats, gated[scored])
     observed_scores = profile_gains(gated[scored]).mean(axis=0)
     names = panel.submissions
     return Intervals(
         times=_by_cell(panel, repeats.medians, observed),
-        ratios=_by_cell(panel, _ratios(gating.apply(repeats.medians)), _ratios(gated)),
+        ratios=_by_cell(panel, _ratios(drawn), _ratios(gated)),
         scores=_by_name(names, np.clip(limits_of(scores, observed_scores), 0.0, 1.0)),
-        ranks=_rank_intervals(
-            names, _draw_scores(common, gating, gated[scored])[1], observed_scores
-        ),
+        ranks=_rank_intervals(names, common_scores, observed_scores),
         above=_probabilities(names, scores),
         repeats=scored_repeats,
         description=describe(level, replicates),
     )
 
 
-def _draw_scores(repeats: Replicates, gating: Gating, observed: Array) -> tuple[Replicates, Array]:
-    """Return repeats on the workloads that count, gated, and their scores, (B, S)."""
-    scored = list(gating.scored)
-    medians = gating.apply(repeats.medians)[:, scored]
-    weights = _share_weights(repeats.weights[:, scored])
-    scores: Array = np.einsum("bws,bw->bs", _centred_gains(medians, observed), weights)
-    return Replicates(medians, weights), scores
+def _keep_scored(medians: Array, weights: Array, scored: list[int]) -> Replicates:
+    """Return repeats on the workloads that count."""
+    return Replicates(medians[:, scored], _share_weights(weights[:, scored]))
+
+
+def _draw_scores(repeats: Replicates, observed: Array) -> Array:
+    """Return the scores of repeats, (B, S)."""
+    gains = _centred_gains(repeats.medians, observed)
+    scores: Array = np.einsum("bws,bw->bs", gains, repeats.weights)
+    return scores
 
 
 def _share_weights(weights: Array) -> Array:
