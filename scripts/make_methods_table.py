@@ -1,7 +1,7 @@
 """Make docs/methods.md: every submission, what it uses, and what it did.
 
-`python scripts/make_methods_table.py RUN…  > docs/methods.md`, with runs of one ruleset and
-machine, three studies each. Each method on a workload that suits it, and the baseline on all:
+`python scripts/make_methods_table.py RUN… > docs/methods.md`, with runs of one ruleset and machine,
+three studies each. Each method on a workload that suits it, and the baseline on all:
 
     bench run -s all -w cifar_resnet --studies 3
     bench run -s nadamw -s time_variant_masking -w bert --studies 3
@@ -37,11 +37,13 @@ TASK = {
     "loss_lower_bound", "parameters", "restore", "same_randomness", "snapshot", "turn",
 }  # fmt: skip
 DATA = {"batch", "hold_out", "labels"}
+Cell = tuple[str, str]
+"""Submission and workload."""
 SUITED = {"time_variant_masking": "bert", "random_ltd": "gpt+narrow_deep"}
 """Methods that do nothing elsewhere."""
 PARTS = {
-    "hessian_product", "estimate_diagonal", "jvp", "kept_statistics", "noise_scale",
-    "pass_norm_test", "piece_gradients", "register_forward_hook", "rehearsal",
+    "hessian_product", "estimate_diagonal", "jvp", "kept_statistics", "piece_gradients",
+    "register_forward_hook", "rehearsal",
 }  # fmt: skip
 HEAD = """# Methods
 
@@ -50,9 +52,9 @@ Every submission of this repository, what it is made of, and what it did with it
 
 *Time* is the median over studies of the seconds to the workload's target, and how many of the
 studies reached it; where most missed, the median of the best values of the metric stands in its
-place. *Against {baseline}* is its time over that of `{baseline}`, of a miss at least what the
-budget comes to. A method without a time has not been run yet. How the defaults of some were chosen:
-[defaults](defaults.md).
+place. *Against {baseline}* is that median over the one of `{baseline}`, both in reference steps,
+which a machine's load hardly moves; of a miss at least what the budget comes to. A method without a
+time has not been run yet. How the defaults of some were chosen: [defaults](defaults.md).
 
 """
 
@@ -70,7 +72,7 @@ def list_hooks(folder: Path) -> list[str]:
     code = folder / "submission.py"
     if code.is_file():
         found |= set(_read_code(ast.parse(code.read_text())))
-    return sorted(found - {"average_options", "schedule_options"})
+    return sorted(found - {"average_options", "batch_options", "schedule_options"})
 
 
 def _read_code(tree: ast.Module) -> Iterator[str]:
@@ -100,37 +102,47 @@ class Results:
     """What the records say of each submission on each workload.
 
     Args:
-        gathered: trials of one ruleset.
+        gathered: trials of one ruleset, in seconds.
+        steps: the same in reference steps.
     """
 
-    def __init__(self, gathered: Gathered) -> None:
-        self.times: dict[tuple[str, str], list[float]] = defaultdict(list)
-        self.best: dict[tuple[str, str], list[float]] = defaultdict(list)
-        self.budgets_s: dict[str, float] = {}
+    def __init__(self, gathered: Gathered, steps: Gathered) -> None:
+        self.times, self.steps = _by_cell(gathered), _by_cell(steps)
+        self.budgets: dict[Cell, list[float]] = defaultdict(list)
+        self.best: dict[Cell, list[float]] = defaultdict(list)
         self.origin = describe_origin(gathered)
-        for time, (folder, _, trial) in zip(gathered.times, gathered.sources, strict=True):
-            key = time.submission, time.workload
-            self.budgets_s[time.workload] = trial.budget_s
-            self.times[key].append(math.inf if time.time is None else time.time)
-            self.best[key].append(find_best(folder.read_events(trial), trial.direction))
+        for time, (folder, _, trial) in zip(steps.times, steps.sources, strict=True):
+            cell = time.submission, time.workload
+            self.budgets[cell].append(time.limit or math.inf)
+            self.best[cell].append(find_best(folder.read_events(trial), trial.direction))
         self.workloads = sorted({workload for _, workload in self.times})
 
     def describe(self, name: str, workload: str) -> tuple[str, str]:
         """Return the cells of a submission on a workload: time, and against the baseline."""
-        times = self.times.get((name, workload))
-        if not times or SUITED.get(name, workload) != workload:
+        cell = name, workload
+        if cell not in self.times or SUITED.get(name, workload) != workload:
             return "", ""
+        times, base = self.times[cell], self._median_steps((BASELINE, workload))
         median, hits = statistics.median(times), sum(math.isfinite(time) for time in times)
-        base = statistics.median(self.times.get((BASELINE, workload), [math.inf]))
         if not math.isfinite(median):
-            least = self.budgets_s[workload] / base
+            least = statistics.median(self.budgets[cell]) / base
             said = f"missed ({hits} of {len(times)}); {self._show_best(name, workload)}"
-            return said, f"≥ {least:.2f}" if least else ""
-        ratio = f"{median / base:.2f}" if math.isfinite(base) else ""
+            return said, f"≥ {least:.2f}" if 0 < least < math.inf else ""
+        ratio = f"{self._median_steps(cell) / base:.2f}" if math.isfinite(base) else ""
         return f"{median:.1f} s ({hits} of {len(times)})", ratio
+
+    def _median_steps(self, cell: Cell) -> float:
+        return statistics.median(self.steps.get(cell, [math.inf]))
 
     def _show_best(self, name: str, workload: str) -> str:
         return f"{statistics.median(self.best[name, workload]):.4g}"
+
+
+def _by_cell(gathered: Gathered) -> dict[Cell, list[float]]:
+    cells: dict[Cell, list[float]] = defaultdict(list)
+    for time in gathered.times:
+        cells[time.submission, time.workload].append(math.inf if time.time is None else time.time)
+    return dict(cells)
 
 
 def describe_origin(gathered: Gathered) -> str:
@@ -181,4 +193,5 @@ def make_table(results: Results | None) -> str:
 
 if __name__ == "__main__":
     paths = [Path(argument) for argument in sys.argv[1:]]
-    sys.stdout.write(make_table(Results(gather(paths)) if paths else None))
+    results = Results(gather(paths), gather(paths, "reference")) if paths else None
+    sys.stdout.write(make_table(results))

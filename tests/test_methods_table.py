@@ -42,11 +42,24 @@ def test_what_a_method_is_made_of_is_read_from_its_files(script, name, used, unu
 @pytest.fixture
 def results(script, tmp_path):
     write_run(tmp_path / "r", OUTCOMES)
-    return script.Results(gather([tmp_path / "r"]))
+    runs = [tmp_path / "r"]
+    return script.Results(gather(runs), gather(runs, "reference"))
 
 
 def test_a_hit_stands_beside_the_baseline(results):
     assert results.describe("muon", "cifar_resnet") == ("10.0 s (2 of 3)", "0.50")
+
+
+def test_the_ratio_is_one_of_reference_steps(script, tmp_path):
+    slow = {
+        name: [time and 2 * time for time in times]
+        for name, times in OUTCOMES["cifar_resnet"].items()
+    }
+    steps = OUTCOMES["cifar_resnet"] | {"muon": [15.0, 15.0, 15.0]}
+    for name, outcomes in (("slow", slow), ("steps", steps)):
+        write_run(tmp_path / name, {"cifar_resnet": outcomes})
+    found = script.Results(gather([tmp_path / "slow"]), gather([tmp_path / "steps"], "reference"))
+    assert found.describe("muon", "cifar_resnet") == ("20.0 s (2 of 3)", "0.75")
 
 
 def test_a_miss_stands_with_its_best_value_and_a_bound(results):
