@@ -169,6 +169,42 @@ def test_a_parameter_that_seems_forgotten_is_named_and_fails_nothing(tmp_path, w
     assert WARNING in " ".join(invoke(folder, "-w", "mlp", "--path", workload)[1].split())
 
 
+DERIVED = """
+from bench.api import RecipeSubmission
+
+class Derived(RecipeSubmission):
+    def gradients(self, batch):
+        loss = self.task.loss(batch)
+        loss.backward()
+        return loss.detach()
+"""
+RECIPE = """
+[recipe]
+optimizer = "torch:SGD"
+clip_norm = 1.0
+batch_ratio = 0.5
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "key", "said"),
+    [
+        (DERIVED, "micro_batches = 2", "micro_batches"),
+        (DERIVED, 'sampling = "replacement"', ""),
+        (
+            DERIVED + "    def batches(self):\n        return self.task.data.loader(4)\n",
+            'sampling = "replacement"',
+            "batch_size, stream",
+        ),
+    ],
+)
+def test_parts_of_the_recipe_that_nothing_looks_at_are_named(tmp_path, workload, code, key, said):
+    toml = TOML.replace("[defaults]", f"{RECIPE}{key}\n\n[defaults]")
+    found = check_code(tmp_path, workload, code, toml)
+    warning = f"a warning: two steps never looked at the recipe's {said}"
+    assert found == ({"two steps": warning} if said else {})
+
+
 ALL_GRADIENTS = """
         tensors = [p.tensor for p in self.task.parameters]
         for tensor, gradient in zip(tensors, torch.autograd.grad(loss, tensors)):

@@ -15,6 +15,8 @@ from bench.clock import SystemClock
 from bench.data.preparation import prepare
 from bench.data.split import load_split
 from bench.loading import load_submission
+from bench.recipe import Recipe
+from bench.recipe_submission import RecipeSubmission
 from bench.submission import EvalReport, Submission
 from bench.tables import Hparams
 from bench.task import Task
@@ -114,6 +116,26 @@ class Attempt:
         finally:
             for hook in hooks:
                 hook.remove()
+
+    @contextmanager
+    def recipe_read(self) -> Iterator[set[str]]:
+        """Hand out the names of the recipe's parts that are looked at inside; empty without one."""
+        submission, read = self.submission, set[str]()
+        if not isinstance(submission, RecipeSubmission):
+            yield read
+            return
+
+        class Watched(Recipe):
+            def __getattribute__(self, name: str) -> object:
+                read.add(name)
+                return super().__getattribute__(name)
+
+        recipe = submission.recipe
+        submission.recipe = Watched(**vars(recipe))
+        try:
+            yield read
+        finally:
+            submission.recipe = recipe
 
     def weights(self) -> dict[str, Tensor]:
         """Return copies of the trainable tensors."""

@@ -1,6 +1,7 @@
 """The checks of a submission, each on the smoke scale of a workload."""
 
 from collections.abc import Iterator
+from dataclasses import fields
 from functools import partial
 from itertools import islice, product
 from pathlib import Path
@@ -11,12 +12,15 @@ from torch import Tensor
 from bench.conformance.finding import Finding, Warned, demand, run_check, run_checks
 from bench.conformance.rig import Attempt, Rig, repeatable
 from bench.manifests import read_submission
+from bench.recipe import Recipe
 from bench.recipe_submission import RecipeSubmission
 from bench.search_space import Dimension
 from bench.tables import Hparams, Scalar, variant_of
 from bench.trainer import check_loss
 
 MOST_CORNERS = 32
+READ_ELSEWHERE = ("average", "bn_batches", "rate_rule", "schedule")
+"""Parts of a recipe that a step may well do without."""
 
 
 def check_submission(folder: Path, workloads: dict[str, Path]) -> list[Finding]:
@@ -55,11 +59,12 @@ def _trains(rig: Rig) -> Warned | None:
     purpose has no use for the gradients of the rest, so that it was probably forgotten. A recipe's
     optimizers are known to hold all. It is a warning and no failure: rule 25 leaves the update
     free, a method may pick the part by those very gradients, and a first step may be so short that
-    rounding swallows it.
+    rounding swallows it. So are parts of the recipe that a derived class never looks at: it may
+    replace them, or somebody may have set them in vain.
     """
     attempt = rig.start()
     before = attempt.weights()
-    with attempt.gradients_taken() as taken:
+    with attempt.gradients_taken() as taken, attempt.recipe_read() as read:
         losses = attempt.train(2)
     for loss in losses:
         check_loss(loss)
@@ -69,11 +74,28 @@ def _trains(rig: Rig) -> Warned | None:
     _demand_finite(after)
     unmoved = [name for name in before if torch.equal(before[name], after[name])]
     demand(len(unmoved) < len(before), "two steps changed no weight")
+    if isinstance(attempt.submission, RecipeSubmission):
+        return _find_unread(attempt.submission, read)
     forgotten = [name for name in unmoved if name in taken]
-    if not forgotten or isinstance(attempt.submission, RecipeSubmission):
+    if not forgotten:
         return None
     names = ", ".join(forgotten)
     return Warned(f"a warning: gradients were taken of what two steps left as it was: {names}")
+
+
+def _find_unread(submission: RecipeSubmission, read: set[str]) -> Warned | None:
+    """Return a warning of the parts of a recipe that steps should have looked at, and did not."""
+    recipe, usual = submission.recipe, {"batch_size": submission.task.batch_size}
+    unread = [
+        part.name
+        for part in fields(Recipe)
+        if (set_to := getattr(recipe, part.name))
+        and set_to not in (part.default, usual.get(part.name))
+        and part.name not in {*read, *READ_ELSEWHERE}
+    ]
+    if not unread:
+        return None
+    return Warned(f"a warning: two steps never looked at the recipe's {', '.join(unread)}")
 
 
 def _leaves_no_trace(rig: Rig) -> None:
