@@ -7,6 +7,7 @@ from bench.knobs import BranchDrop, Knob
 from bench.optimizers import build_optimizer
 from bench.parts.averaging import Average, plan_average
 from bench.parts.batch_norm import estimate_statistics, find_batch_norms, kept_statistics
+from bench.parts.batch_rules import BatchRule, make_batch_rule
 from bench.parts.batch_size import grow_in_steps, noise_scale, pass_norm_test, scale_rate
 from bench.parts.clipping import clip_by_global_norm, clip_by_unit, clip_by_value
 from bench.parts.courses import Course
@@ -43,6 +44,7 @@ from bench.workload import Batch, Split, Workload
 __all__ = [
     "Average",
     "Batch",
+    "BatchRule",
     "BenchError",
     "BranchDrop",
     "Budget",
@@ -82,6 +84,7 @@ __all__ = [
     "hessian_product",
     "kept_statistics",
     "largest_eigenvalue",
+    "make_batch_rule",
     "make_schedule",
     "make_stream",
     "mean_gradient",

@@ -10,6 +10,7 @@ from bench.tables import Hparams, Name, Scalar, Table
 Direction = Literal["min", "max"]
 Device = Literal["cpu", "cuda"]
 Role = Literal["matrix", "conv", "embedding", "norm", "bias", "head"]
+RateRule = Literal["none", "linear", "sqrt"]
 
 
 class DataConfig(Table):
@@ -130,12 +131,15 @@ class RecipeConfig(Table):
     average_options: dict[str, float] = {}
     batch_ratio: float = Field(default=1.0, gt=0)
     """Examples in a batch, over the workload's."""
-    rate_rule: Literal["none", "linear", "sqrt"] = "none"
-    """What learning rates are multiplied by for `batch_ratio`: nothing, it, or its root."""
+    rate_rule: RateRule = "none"
+    """What learning rates are multiplied by for a batch over the workload's: 1, that, its root."""
     batch_factor: float = Field(default=1.0, ge=1)
     """What the batch size is multiplied by after each `batch_every`."""
     batch_every: float = Field(default=0.25, gt=0)
     """Share of the horizon, by examples."""
+    batch_rule: str | None = None
+    """What chooses the batch size by the gradients: `norm_test`, `noise_scale`."""
+    batch_options: dict[str, float] = {}
     micro_batches: int = Field(default=1, gt=0)
     """Pieces that a batch goes through the model in; batch norm sees each on its own."""
     sampling: Literal["reshuffle", "single_shuffle", "replacement"] = "reshuffle"
@@ -152,6 +156,15 @@ class RecipeConfig(Table):
     def _repeats_equal_batches(self) -> Self:
         if self.repeat > 1 and self.batch_factor > 1:
             raise ValueError("repeat goes with one batch size: leave out batch_factor")
+        return self
+
+    @model_validator(mode="after")
+    def _chooses_the_batch_size_alone(self) -> Self:
+        if self.batch_rule is None:
+            return self
+        for name in ("batch_factor", "repeat", "micro_batches", "average"):
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"batch_rule goes without {name}: leave out one of the two")
         return self
 
 

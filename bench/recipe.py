@@ -8,10 +8,12 @@ from typing import Self
 
 from torch.optim import Optimizer
 
-from bench.config import RecipeConfig
+from bench.config import RateRule, RecipeConfig
 from bench.errors import BenchError
 from bench.optimizers import build_optimizer, find_optimizer, read_options, uncovered
-from bench.parts.averaging import OPTIONS, MakeAverage, plan_average
+from bench.parts import averaging, batch_rules
+from bench.parts.averaging import MakeAverage, plan_average
+from bench.parts.batch_rules import BatchRule, make_batch_rule
 from bench.parts.batch_size import count_steps, grow_in_steps, scale_rate
 from bench.parts.clipping import clip_by_unit, clip_by_value
 from bench.parts.courses import Course
@@ -48,6 +50,9 @@ class Recipe:
         average: makes what is judged in place of the weights; None judges these.
         batch_size: examples in a batch, or what says how many the next has; None takes the
             workload's.
+        batch_rule: chooses the batch size by the gradients, in place of `batch_size`; schedules and
+            knobs then count reference steps, for how many batches there will be nobody knows.
+        rate_rule: of the learning rate at the batch size that `batch_rule` chose.
         micro_batches: pieces that each batch goes through the model in.
         stream: ids of training examples in the order they come; None is the workload's own.
         knobs: of the training loss; each from the steps made to its value.
@@ -60,6 +65,8 @@ class Recipe:
     clip_norm: float | None = None
     average: MakeAverage | None = None
     batch_size: int | Callable[[], int] | None = None
+    batch_rule: BatchRule | None = None
+    rate_rule: RateRule = "none"
     micro_batches: int = 1
     stream: Stream | None = None
     knobs: Mapping[str, Callable[[int], float]] = field(default_factory=dict)
@@ -86,7 +93,8 @@ class Recipe:
         options = read_options(kind, config.options | others)
         batch_size = max(1, round(config.batch_ratio * task.batch_size))
         examples = config.horizon * task.budget.examples
-        horizon = count_steps(batch_size, config.batch_factor, config.batch_every, examples)
+        counted = task.batch_size if config.batch_rule else batch_size
+        horizon = count_steps(counted, config.batch_factor, config.batch_every, examples)
         return cls(
             optimizers=[build_optimizer(kind, task.parameters, options, config.decay_roles)],
             schedule=_schedule(config, horizon, batch_size / task.batch_size),
@@ -98,6 +106,12 @@ class Recipe:
             if config.average
             else None,
             batch_size=_grow(config, task, batch_size, examples),
+            batch_rule=make_batch_rule(
+                config.batch_rule, batch_size, task.data.count, **config.batch_options
+            )
+            if config.batch_rule
+            else None,
+            rate_rule=config.rate_rule,
             micro_batches=config.micro_batches,
             stream=_stream(config, task, batch_size),
             knobs=_knobs(config, horizon),
@@ -121,16 +135,19 @@ class Recipe:
 
 def _settle(config: RecipeConfig, hparams: Hparams) -> tuple[RecipeConfig, Hparams]:
     """Return the recipe with what hyperparameters change in it, and those of the optimizer."""
-    shaping, averaging = list_options(config.schedule), OPTIONS.get(config.average or "", {})
     own = {name: value for name, value in hparams.items() if name in TUNABLE}
-    options = {
-        "schedule_options": config.schedule_options
-        | {name: value for name, value in hparams.items() if name in shaping},
-        "average_options": config.average_options
-        | {name: value for name, value in hparams.items() if name in averaging},
+    known = {
+        "schedule_options": list_options(config.schedule),
+        "average_options": averaging.OPTIONS.get(config.average or "", {}),
+        "batch_options": batch_rules.OPTIONS.get(config.batch_rule or "", {}),
     }
-    known = {*own, *shaping, *averaging}
-    others = {name: value for name, value in hparams.items() if name not in known}
+    options = {
+        table: getattr(config, table)
+        | {name: value for name, value in hparams.items() if name in names}
+        for table, names in known.items()
+    }
+    taken = {*own, *(name for names in known.values() for name in names)}
+    others = {name: value for name, value in hparams.items() if name not in taken}
     return parse(config.model_dump() | own | options, RecipeConfig, "hyperparameters"), others
 
 
@@ -138,7 +155,7 @@ def _schedule(config: RecipeConfig, horizon: int, batch_ratio: float) -> Schedul
     shape = make_schedule(
         config.schedule, horizon, config.warmup, config.end_factor, **config.schedule_options
     )
-    if config.rate_rule == "none":
+    if config.rate_rule == "none" or config.batch_rule:
         return shape
     factor = scale_rate(config.rate_rule, batch_ratio)
     return lambda step: factor * shape(step)

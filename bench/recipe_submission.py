@@ -11,7 +11,10 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from bench.parts.batch_norm import estimate_statistics, find_batch_norms, kept_statistics
+from bench.parts.batch_rules import BatchRule
+from bench.parts.batch_size import scale_rate
 from bench.parts.clipping import clip_by_global_norm
+from bench.parts.gradients import mean_gradient, piece_gradients
 from bench.recipe import Recipe
 from bench.submission import Submission
 from bench.tables import Hparams
@@ -52,7 +55,8 @@ class RecipeSubmission(Submission):
 
     def batches(self) -> Iterator[Batch]:
         """Yield batches as the recipe samples them, at the knobs of their step."""
-        size = self.recipe.batch_size or self.task.batch_size
+        rule = self.recipe.batch_rule
+        size = rule.next_size if rule else self.recipe.batch_size or self.task.batch_size
         loader = self.task.data.loader(size, self.recipe.stream)
         if not self.recipe.knobs:
             return loader
@@ -62,7 +66,7 @@ class RecipeSubmission(Submission):
         while True:
             present = self.task.knobs
             for name, value_at in self.recipe.knobs.items():
-                if name in present and present[name] != (value := value_at(self.steps)):
+                if name in present and present[name] != (value := value_at(self._count())):
                     self.task.turn(name, value)
             yield next(loader)
 
@@ -84,6 +88,9 @@ class RecipeSubmission(Submission):
         Returns:
             () float32, without its graph.
         """
+        rule = self.recipe.batch_rule
+        if rule and rule.is_due(self.steps):
+            return self._look(batch, rule)
         if self.recipe.micro_batches == 1:
             loss = self.task.loss(batch)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -94,6 +101,14 @@ class RecipeSubmission(Submission):
             loss.backward()  # type: ignore[no-untyped-call]
             total = total + loss.detach()
         return total
+
+    def _look(self, batch: Batch, rule: BatchRule) -> Tensor:
+        losses = [self.task.loss(piece) for piece in batch.split(rule.PIECES)]
+        found = piece_gradients(losses, self.trainable)
+        for tensor, gradient in zip(self.trainable, mean_gradient(found), strict=True):
+            tensor.grad = gradient
+        rule.look(found, len(batch))
+        return torch.stack(losses).mean().detach()
 
     def update(self, loss: Tensor) -> None:
         """Change the weights by their gradients: transforms, clipping, schedule, optimizers.
@@ -115,7 +130,22 @@ class RecipeSubmission(Submission):
 
     def factor(self) -> float:
         """Return what every learning rate is multiplied by at this step."""
-        return self.recipe.schedule(self.steps)
+        rule = self.recipe.batch_rule
+        if rule is None:
+            return self.recipe.schedule(self.steps)
+        ratio = rule.present / self.task.batch_size
+        factor = scale_rate(self.recipe.rate_rule, ratio)
+        return factor * self.recipe.schedule(self._count(rule.present))
+
+    def _count(self, drawn: int = 0) -> int:
+        """Return the steps made, as schedules and knobs count them.
+
+        Args:
+            drawn: examples of the present step, if its batch has been handed out.
+        """
+        if self.recipe.batch_rule is None:
+            return self.steps
+        return (self.task.data.delivered - drawn) // self.task.batch_size
 
     def advance(self, optimizer: Optimizer, loss: Tensor) -> None:
         """Let one optimizer make its step; for those that want more than gradients.
@@ -184,7 +214,8 @@ class RecipeSubmission(Submission):
         """Return the optimizers' states and the number of steps made."""
         states = [optimizer.state_dict() for optimizer in self.recipe.optimizers]
         average = self._average.state_dict() if self._average else None
-        own = {"steps": self.steps, "optimizers": states, "average": average}
+        rule = self.recipe.batch_rule.state_dict() if self.recipe.batch_rule else None
+        own = {"steps": self.steps, "optimizers": states, "average": average, "batch_rule": rule}
         return super().state_dict() | own
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -199,6 +230,8 @@ class RecipeSubmission(Submission):
             optimizer.load_state_dict(own)
         if self._average:
             self._average.load_state_dict(state["average"])
+        if self.recipe.batch_rule:
+            self.recipe.batch_rule.load_state_dict(state["batch_rule"])
 
     def _origin(self) -> dict[str, Any]:
         optimizers = self.recipe.optimizers
@@ -206,4 +239,5 @@ class RecipeSubmission(Submission):
             "optimizers": [type(optimizer).__name__ for optimizer in optimizers],
             "tensors per group": [[len(g["params"]) for g in o.param_groups] for o in optimizers],
             "average": type(self._average).__name__ if self._average else None,
+            "batch rule": type(self.recipe.batch_rule).__name__ if self.recipe.batch_rule else None,
         }

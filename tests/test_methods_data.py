@@ -124,14 +124,18 @@ def test_medoids_weigh_in_the_gradient_as_their_clusters():
     np.testing.assert_allclose(submission.trainable[0].grad, shares @ few, rtol=1e-4, atol=1e-6)
 
 
+def size_of(submission):
+    return submission.recipe.batch_rule.size
+
+
 def test_the_norm_test_makes_batches_grow():
     submission = tiny("adadagrad", tolerance=0.05)
     batches = submission.batches()
     submission.step(next(batches))
-    assert submission.size == len(next(batches)) == 48  # of 50, in four equal pieces
+    assert size_of(submission) == len(next(batches)) == 48  # of 50, in four equal pieces
     easy = tiny("adadagrad", tolerance=1e3)
     easy.step(next(easy.batches()))
-    assert easy.size == 8
+    assert size_of(easy) == 8
 
 
 def test_the_norm_test_is_one_of_four_pieces_and_costs_no_gradient():
@@ -166,27 +170,23 @@ def test_the_noise_is_what_the_halves_of_a_batch_differ_by(share):
             g, h = (bowl_gradient(w, half) for half in batch.split(2))
             signal = 0.8 * signal + 0.2 * g @ h
             noise = 0.8 * noise + 0.2 * size / 4 * ((g - h) ** 2).sum()
-            assert submission.signal == pytest.approx(signal, rel=1e-4)
-            assert submission.noise == pytest.approx(noise, rel=1e-3)
+            assert submission.recipe.batch_rule.signal == pytest.approx(signal, rel=1e-4)
+            assert submission.recipe.batch_rule.noise == pytest.approx(noise, rel=1e-3)
             wanted = np.clip(share * noise / signal, 4, 32)
             size = 2 * int(wanted // 2)
     assert size == {1e-9: 4, 1e9: 32}.get(share, size)
 
 
-def test_batches_follow_the_noise_scale_and_rates_the_batch(monkeypatch):
+def test_rates_are_those_of_the_batch_and_schedules_count_reference_steps():
     submission = tiny("noise_scale_batch", share=1.0)
-    submission.signal, submission.noise = 2.0, 40.0
-    submission._resize()
-    assert submission.size == 20
+    submission.recipe.batch_rule.load_state_dict({"size": 20, "signal": 2.0, "noise": 40.0})
     batches = submission.batches()
     submission.task.data._delivered = 160
     submission.step(next(batches))
-    assert submission.rate == pytest.approx(np.sqrt(20 / 8))
-    assert submission.factor() == pytest.approx(submission.recipe.schedule(20) * submission.rate)
-    submission.signal = -1.0
-    size = submission.size
-    submission._resize()
-    assert submission.size == size
+    expected = submission.recipe.schedule(20) * np.sqrt(20 / 8)
+    assert submission.factor() == pytest.approx(expected)
+    lr = submission.recipe.optimizers[0].param_groups[0]["lr"]
+    assert lr == pytest.approx(submission.hparams["lr"] * expected)
 
 
 def test_pieces_of_ghost_batches_see_their_own_statistics():

@@ -230,6 +230,59 @@ def test_batches_grow_with_the_examples_seen():
     assert sizes[:11] == [8] * 5 + [16] * 3 + [32] * 1 + [50] * 2
 
 
+RULED = SGD.model_copy(update={"batch_rule": "norm_test"})
+
+
+def test_knobs_under_a_batch_rule_count_reference_steps(monkeypatch):
+    knobs = {"dropout": {"start": 0.0, "end": 0.4}}
+    changed = {"knobs": knobs, "batch_options": {"tolerance": 1e-3}}
+    submission = submit(RecipeConfig.model_validate(RULED.model_dump() | changed), lr=0.1)
+    turned = []
+    monkeypatch.setattr(type(submission.task), "knobs", {"dropout": -1.0})
+    monkeypatch.setattr(submission.task, "turn", lambda name, value: turned.append(value))
+    batches, sizes = submission.batches(), []
+    for _ in range(3):
+        batch = next(batches)
+        sizes.append(len(batch))
+        submission.step(batch)
+    assert sizes == [8, 48, 48]
+    assert turned == pytest.approx([0.0, 0.4 * 1 / 40, 0.4 * 7 / 40])  # a reference step has 8
+
+
+def test_a_batch_rule_is_bounded_by_its_options():
+    config = RULED.model_copy(update={"batch_options": {"tolerance": 1e-3, "most": 3.0}})
+    submission = submit(config, lr=0.1, every=2)
+    batches = submission.batches()
+    sizes = []
+    for _ in range(2):
+        batch = next(batches)
+        sizes.append(len(batch))
+        submission.step(batch)
+    assert [*sizes, len(next(batches))] == [8, 24, 24]
+    assert submission.recipe.batch_rule.every == 2
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"batch_rule": "norm_tests"}, "unknown batch rule 'norm_tests'"),
+        ({"batch_options": {"tolerence": 1.0}}, "has no option 'tolerence'"),
+        ({"batch_options": {"share": 1.0}}, "has no option 'share'"),
+        (
+            {"batch_options": {"tolerance": 0.0}},
+            "option 'tolerance' of batch rule 'norm_test' is 0",
+        ),
+        ({"batch_factor": 2.0}, "batch_rule goes without batch_factor"),
+        ({"repeat": 2}, "batch_rule goes without repeat"),
+        ({"micro_batches": 2}, "batch_rule goes without micro_batches"),
+        ({"average": "latest"}, "batch_rule goes without average"),
+    ],
+)
+def test_a_batch_rule_that_does_not_fit_is_refused(changed, said):
+    with pytest.raises(BenchError, match=said):
+        submit(RULED.model_copy(update=changed), lr=0.1)
+
+
 @pytest.mark.parametrize("sampling", ["single_shuffle", "replacement"])
 def test_a_recipe_samples_as_it_says(sampling):
     config = SGD.model_copy(update={"sampling": sampling, "batch_ratio": 50 / 8})

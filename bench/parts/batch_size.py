@@ -2,24 +2,25 @@
 
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 from torch import Tensor
 
+from bench.config import RateRule
 from bench.parts.gradients import mean_gradient, squared_norm, total_variance
 
 
-def scale_rate(rule: Literal["linear", "sqrt"], ratio: float) -> float:
+def scale_rate(rule: RateRule, ratio: float) -> float:
     """Return the factor on the learning rate at a batch some times as large.
 
     Args:
-        rule: of SGD, or of optimizers that divide by the size of gradients.
+        rule: `linear` is that of SGD, `sqrt` of optimizers that divide by the size of gradients;
+            `none` lets the rate be.
         ratio: batch size over that of the rate.
 
     Source: Goyal et al. 2017, arXiv:1706.02677, section 2.1; Malladi et al. 2022,
     arXiv:2205.10287, definition 5.2.
     """
-    return ratio if rule == "linear" else math.sqrt(ratio)
+    return {"none": 1.0, "linear": ratio, "sqrt": math.sqrt(ratio)}[rule]
 
 
 def grow_in_steps(batch_size: int, factor: float, every: float, fraction: float) -> int:
