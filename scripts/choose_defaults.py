@@ -33,7 +33,8 @@ each workload, and the defaults that stood before; one seed each. The baselines 
 eight points from the workloads' evidence files, half a budget without a target. The best two of
 these and the old defaults then had the whole budget and the target, and stand here with that; the
 others stand here with half a budget, under which they had lost to the two. Where a workload has no
-column, the submission was not tried on it.
+column, the submission was not tried on it. Records are kept in `results/defaults` of the searches
+that have a folder there; of the earlier ones this page and the evidence files are what is left.
 
 """
 Setting = tuple[tuple[str, object], ...]

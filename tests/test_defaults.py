@@ -62,7 +62,7 @@ def read_page() -> dict[str, dict[str, str]]:
 
 def test_defaults_are_the_chosen_ones_rounded():
     chosen = read_page()
-    assert len(chosen) >= 15
+    assert len(chosen) >= 20
     for name, setting in chosen.items():
         defaults = read_submission(find_folder("submissions", name)).defaults
         for hyperparameter, value in setting.items():
@@ -70,3 +70,11 @@ def test_defaults_are_the_chosen_ones_rounded():
                 name,
                 hyperparameter,
             )
+
+
+def test_searches_whose_records_are_kept_stand_on_the_page(script):
+    page = PAGE.read_text(encoding="utf-8")
+    kept = sorted((ROOT / "results" / "defaults" / "micro-1").iterdir())
+    assert kept
+    for name, tried in script.read_paths(kept).items():
+        assert script.make_section(name, tried) in page, name
