@@ -1,11 +1,11 @@
 """Make docs/methods.md: every submission, what it uses, and what it did.
 
 `python scripts/make_methods_table.py RUN… > docs/methods.md`, with runs of one ruleset and machine,
-three studies each. Each method on a workload that suits it, and the baseline on all:
+three seeds each. Each method on a workload that suits it, and the baseline on all:
 
-    bench run -s all -w cifar_resnet --studies 3
-    bench run -s nadamw -s time_variant_masking -w bert --studies 3
-    bench run -s nadamw -s random_ltd -w gpt+narrow_deep --studies 3
+    bench run -s all -w cifar_resnet --seed 1         # and 2, and 3
+    bench run -s nadamw -s time_variant_masking -w bert --seed 1 --studies 3
+    bench run -s nadamw -s random_ltd -w gpt+narrow_deep --seed 1 --studies 3
 
 `time_variant_masking` needs masked tokens, and `random_ltd` layers between the first and the last:
 elsewhere they do nothing, so their rows there are left out.
@@ -20,9 +20,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.config import RecipeConfig
+from bench.folders import folder_sha256
 from bench.manifests import read_submission
-from bench.records import Evaluation
+from bench.records import Evaluation, TrialRecord
 from bench.report.leaderboard import describe_machine
+from bench.run_folder import RunFolder
 from bench.score.gather import Gathered, gather
 
 ROOT = Path(__file__).parents[1]
@@ -50,11 +52,13 @@ HEAD = """# Methods
 Every submission of this repository, what it is made of, and what it did with its defaults. Made by
 `scripts/make_methods_table.py` from records; a method that does badly is shown doing badly.
 
-*Time* is the median over studies of the seconds to the workload's target, and how many of the
-studies reached it; where most missed, the median of the best values of the metric stands in its
-place. *Against {baseline}* is that median over the one of `{baseline}`, both in reference steps,
-which a machine's load hardly moves; of a miss at least what the budget comes to. A method without a
-time has not been run yet. How the defaults of some were chosen: [defaults](defaults.md).
+*Time* is the median over seeds of the seconds to the workload's target, and how many of the seeds
+reached it; where most missed, the median of the best values within the budget stands in its place.
+*Against {baseline}* is that median over the one of `{baseline}`, both in reference steps, which a
+machine's load hardly moves; a miss counts as the budget, and the ratio is a bound. A method without
+a time has not been run yet; the code of one with a † has changed since. The sealed records:
+[results/methods](../results/methods/micro-1). How the defaults of some were chosen:
+[defaults](defaults.md).
 
 """
 
@@ -113,8 +117,13 @@ class Results:
         self.origin = describe_origin(gathered)
         for time, (folder, _, trial) in zip(steps.times, steps.sources, strict=True):
             cell = time.submission, time.workload
-            self.budgets[cell].append(time.limit or math.inf)
-            self.best[cell].append(find_best(folder.read_events(trial), trial.direction))
+            self.budgets[cell].append(math.inf if time.limit is None else time.limit)
+            self.best[cell].append(find_best(within_budget(folder, trial), trial.direction))
+        self.hashes = {
+            name: known.folder_sha256
+            for run in gathered.runs
+            for name, known in run.submissions.items()
+        }
         self.workloads = sorted({workload for _, workload in self.times})
 
     def describe(self, name: str, workload: str) -> tuple[str, str]:
@@ -122,20 +131,29 @@ class Results:
         cell = name, workload
         if cell not in self.times or SUITED.get(name, workload) != workload:
             return "", ""
-        times, base = self.times[cell], self._median_steps((BASELINE, workload))
+        times = self.times[cell]
         median, hits = statistics.median(times), sum(math.isfinite(time) for time in times)
-        if not math.isfinite(median):
-            least = statistics.median(self.budgets[cell]) / base
-            said = f"missed ({hits} of {len(times)}); {self._show_best(name, workload)}"
-            return said, f"≥ {least:.2f}" if 0 < least < math.inf else ""
-        ratio = f"{self._median_steps(cell) / base:.2f}" if math.isfinite(base) else ""
-        return f"{median:.1f} s ({hits} of {len(times)})", ratio
+        if math.isfinite(median):
+            said = f"{median:.1f} s ({hits} of {len(times)})"
+        else:
+            best = statistics.median(self.best[cell])
+            said = f"missed ({hits} of {len(times)}); {best:.4g}"
+        return said, self._compare(cell, (BASELINE, workload))
 
-    def _median_steps(self, cell: Cell) -> float:
-        return statistics.median(self.steps.get(cell, [math.inf]))
+    def _compare(self, cell: Cell, baseline: Cell) -> str:
+        """Return the ratio of median steps, a bound where one of the two missed."""
+        own, base = (statistics.median(self.steps.get(c, [math.inf])) for c in (cell, baseline))
+        if math.isfinite(own) and math.isfinite(base):
+            return f"{own / base:.2f}"
+        if math.isfinite(base):
+            return f"≥ {statistics.median(self.budgets[cell]) / base:.2f}"
+        if math.isfinite(own) and baseline in self.budgets:
+            return f"≤ {own / statistics.median(self.budgets[baseline]):.2f}"
+        return ""
 
-    def _show_best(self, name: str, workload: str) -> str:
-        return f"{statistics.median(self.best[name, workload]):.4g}"
+    def is_of_other_code(self, folder: Path) -> bool:
+        """Say whether a submission was changed since it was run."""
+        return self.hashes.get(folder.name, (now := folder_sha256(folder))) != now
 
 
 def _by_cell(gathered: Gathered) -> dict[Cell, list[float]]:
@@ -161,6 +179,11 @@ def describe_origin(gathered: Gathered) -> str:
     )
 
 
+def within_budget(folder: RunFolder, trial: TrialRecord) -> list[Evaluation]:
+    """Return the evaluations of a trial that count: a later one reaches no target."""
+    return [event for event in folder.read_events(trial) if event.train_s <= trial.budget_s]
+
+
 def find_best(events: list[Evaluation], direction: str) -> float:
     """Return the best finite value of the metric; the worst there is where none is finite."""
     values = [event.validation for event in events if event.validation is not None]
@@ -179,7 +202,9 @@ def make_table(results: Results | None) -> str:
     )
     for folder in folders:
         config = read_submission(folder)
-        link = f"[`{folder.name}`](../submissions/{folder.name}): {config.title}. {config.source}"
+        aged = results is not None and results.is_of_other_code(folder)
+        link = f"[`{folder.name}`](../submissions/{folder.name}){' †' if aged else ''}: "
+        link += f"{config.title}. {config.source}"
         hooks = ", ".join(list_hooks(folder))
         cells = (
             [(w, *results.describe(folder.name, w)) for w in results.workloads] if results else []

@@ -68,9 +68,38 @@ def test_a_miss_stands_with_its_best_value_and_a_bound(results):
     assert against == f"≥ {BUDGET_S / 20:.2f}"
 
 
+def test_where_the_baseline_missed_a_hit_has_a_bound_and_a_miss_none(script, tmp_path):
+    outcomes = OUTCOMES["cifar_resnet"] | {"nadamw": [None, None, 30.0]}
+    write_run(tmp_path / "r", {"cifar_resnet": outcomes})
+    found = script.Results(gather([tmp_path / "r"]), gather([tmp_path / "r"], "reference"))
+    assert found.describe("muon", "cifar_resnet")[1] == f"≤ {10 / BUDGET_S:.2f}"
+    assert found.describe("lion", "cifar_resnet")[1] == ""
+
+
 def test_a_method_that_does_nothing_on_a_workload_has_no_row_there(results):
     assert results.describe("random_ltd", "cifar_resnet") == ("", "")
 
 
+def test_what_came_after_the_budget_is_not_the_best_value(script, tmp_path):
+    late = {"nadamw": [10.0] * 3, "lion": [BUDGET_S + 1, None, BUDGET_S + 2]}
+    write_run(tmp_path / "r", {"cifar_resnet": late})
+    found = script.Results(gather([tmp_path / "r"]), gather([tmp_path / "r"], "reference"))
+    assert found.describe("lion", "cifar_resnet")[0] == "missed (0 of 3); 0.2"
+
+
 def test_where_times_come_from_is_said(results):
     assert "Edition micro-1, ruleset self, seeds 0, 12 trials; Example CPU" in results.origin
+
+
+def test_what_was_changed_since_is_marked(script, results, tmp_path):
+    assert results.is_of_other_code(ROOT / "submissions" / "muon")
+    assert not results.is_of_other_code(ROOT / "submissions" / "adamw"), "it was never run"
+    page = script.make_table(results)
+    assert "[`muon`](../submissions/muon) †: " in page
+    assert "[`adamw`](../submissions/adamw): " in page
+
+
+def test_the_page_is_what_the_published_records_say(script):
+    runs = sorted(path.parent for path in (ROOT / "results/methods/micro-1").glob("*/run.json"))
+    expected = script.make_table(script.Results(gather(runs), gather(runs, "reference")))
+    assert (ROOT / "docs/methods.md").read_text(encoding="utf-8") == expected

@@ -21,6 +21,12 @@ from bench.tuning import draw_trials
 
 ROOT = Path(__file__).parents[1]
 LEADERBOARDS = ROOT / "results" / "leaderboards" / "micro-1"
+RECORDS = sorted(
+    path.parent
+    for part in ("leaderboards", "defaults", "methods")
+    for path in (ROOT / "results" / part / "micro-1").rglob("run.json")
+)
+"""Of the tables on the first screen, of searches for defaults, and of every method."""
 RULESETS = sorted(folder.name for folder in LEADERBOARDS.iterdir() if folder.is_dir())
 
 
@@ -56,23 +62,33 @@ def test_a_changed_workload_is_another_edition(tmp_path):
     assert edition_name(edition, folders | {"gpt": changed}) == f"{edition.name}+modified"
 
 
-@pytest.mark.parametrize("rules", RULESETS)
-def test_published_trials_are_those_that_the_seed_and_the_rules_give(rules):
-    folder = RunFolder(LEADERBOARDS / rules / "records")
+def name_place(path: Path) -> str:
+    return path.relative_to(ROOT / "results").as_posix()
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=name_place)
+def test_published_trials_are_those_that_the_seed_and_the_rules_give(path):
+    folder = RunFolder(path)
     run = folder.read()
+    trials = 1 + max(trial.trial for trial in run.plan)
     for key, trial in folder.finished(run).items():
         study, number = trial.study, trial.trial
         assert trial.seed == derive_seed(run.seed, "study", study, "trial", number)
         config = read_toml(folder.path / key.path() / "source/submission.toml", SubmissionConfig)
         drawn = config.defaults
         if run.rules.tuning == "search":
-            drawn = draw_trials(config, run.seed, study, run.rules.trials)[number]
+            drawn = draw_trials(config, run.seed, study, trials)[number]
         assert trial.hparams == pytest.approx(drawn)
 
 
-@pytest.mark.parametrize("rules", RULESETS)
-def test_published_records_are_as_they_were_sealed(rules):
-    assert find_changes(LEADERBOARDS / rules / "records") == []
+@pytest.mark.parametrize("path", RECORDS, ids=name_place)
+def test_published_records_are_as_they_were_sealed(path):
+    assert find_changes(path) == []
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=name_place)
+def test_published_records_say_nothing_of_where_they_were_made(path):
+    assert not [word for word in RunFolder(path).read().argv if word.startswith("/")]
 
 
 def test_the_table_on_the_first_screen_is_the_one_by_self():
