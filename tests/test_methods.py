@@ -12,6 +12,7 @@ from bench.data import prepare
 from bench.folders import find_folder
 from bench.loading import load_submission
 from bench.manifests import read_submission, read_workload
+from bench.parts import batch_rules
 from bench.parts.averaging import OPTIONS
 from bench.parts.schedules import list_options
 from bench.recipe import TUNABLE
@@ -121,6 +122,9 @@ def test_options_mean_what_the_toml_says(name):
     }  # fmt: skip
     for option, value in (config.recipe.options | config.defaults).items():
         if option in elsewhere:
+            continue
+        if option in batch_rules.OPTIONS.get(config.recipe.batch_rule or "", {}):
+            assert getattr(submission.recipe.batch_rule, option) == value
             continue
         if option in ("beta1", "beta2") and "betas" in decayed:
             assert decayed["betas"][int(option[-1]) - 1] == value
