@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from bench.errors import BenchError, nearest
+from bench.parts.options import check_options
 
 
 class Average(ABC):
@@ -201,10 +202,7 @@ def plan_average(
     """
     if name not in OPTIONS:
         raise BenchError(f"unknown average '{name}'", nearest(name, OPTIONS))
-    for option in options:
-        if option not in OPTIONS[name]:
-            message = f"average '{name}' has no option '{option}'"
-            raise BenchError(message, nearest(option, OPTIONS[name]))
+    check_options(f"average '{name}'", OPTIONS[name], options)
     given = OPTIONS[name] | options
     every = round(given["every"] * horizon)
     if name == "exponential":

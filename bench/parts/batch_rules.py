@@ -9,6 +9,7 @@ from torch import Tensor
 from bench.errors import BenchError, nearest
 from bench.parts.batch_size import noise_scale, pass_norm_test
 from bench.parts.gradients import mean_gradient, squared_norm
+from bench.parts.options import check_above_zero, check_options
 
 
 class BatchRule(ABC):
@@ -152,11 +153,7 @@ def make_batch_rule(name: str, batch_size: int, count: int, **options: float) ->
     """
     if name not in RULES:
         raise BenchError(f"unknown batch rule '{name}'", nearest(name, RULES))
-    for option, value in options.items():
-        if option not in OPTIONS[name]:
-            message = f"batch rule '{name}' has no option '{option}'"
-            raise BenchError(message, nearest(option, OPTIONS[name]))
-        if not value > 0:
-            message = f"option '{option}' of batch rule '{name}' is {value:g}"
-            raise BenchError(message, f"above 0; by default {OPTIONS[name][option]:g}")
-    return RULES[name](batch_size, count, **(OPTIONS[name] | options))
+    known, part = OPTIONS[name], f"batch rule '{name}'"
+    check_options(part, known, options)
+    check_above_zero(part, known, options)
+    return RULES[name](batch_size, count, **(known | options))

@@ -6,6 +6,7 @@ from functools import partial
 
 from bench.errors import BenchError, nearest
 from bench.parts import decays
+from bench.parts.options import check_above_zero, check_options
 
 Schedule = Callable[[int], float]
 """From the number of steps made to the factor on every base learning rate."""
@@ -38,7 +39,9 @@ def make_schedule(
         BenchError: for an unknown name or option, an option that is not above 0, or a warm-up that
             the schedule does not have.
     """
-    _check_options(name, options)
+    known, part = list_options(name), f"schedule '{name}'"
+    check_options(part, known, options)
+    check_above_zero(part, known, options)
     if warmup and not name.startswith(WARM_UP):
         message = f"schedule '{name}' has no warm-up, but warmup = {warmup:g}"
         raise BenchError(message, f"schedule = '{WARM_UP}{name}', or warmup = 0")
@@ -66,17 +69,6 @@ def _find(name: str) -> Callable[..., float]:
     if name not in NAMES:
         raise BenchError(f"unknown schedule '{name}'", nearest(name, NAMES))
     return DECAYS[name.removeprefix(WARM_UP)]
-
-
-def _check_options(name: str, options: dict[str, float]) -> None:
-    known = list_options(name)
-    for option, value in options.items():
-        if option not in known:
-            message = f"schedule '{name}' has no option '{option}'"
-            raise BenchError(message, nearest(option, known))
-        if not value > 0:
-            message = f"option '{option}' of schedule '{name}' is {value:g}"
-            raise BenchError(message, f"give a number above 0; by default {known[option]:g}")
 
 
 def _warmed_up(
