@@ -234,6 +234,11 @@ def reaches(value: float | None, target: float, direction: Direction) -> bool:
     return value >= target if direction == "max" else value <= target
 
 
+def within_budget(events: Iterable[Evaluation], trial: TrialRecord) -> list[Evaluation]:
+    """Return the evaluations that count: a later one reaches no target."""
+    return [event for event in events if event.train_s <= trial.budget_s]
+
+
 def first_hit(events: Iterable[Evaluation], trial: TrialRecord) -> Evaluation | None:
     """Return the first evaluation at or past the target within the budget, however it ended."""
     for event in events:

@@ -22,9 +22,8 @@ from pathlib import Path
 from bench.config import RecipeConfig
 from bench.folders import folder_sha256
 from bench.manifests import read_submission
-from bench.records import Evaluation, TrialRecord
+from bench.records import Evaluation, within_budget
 from bench.report.leaderboard import describe_machine
-from bench.run_folder import RunFolder
 from bench.score.gather import Gathered, gather
 
 ROOT = Path(__file__).parents[1]
@@ -118,7 +117,8 @@ class Results:
         for time, (folder, _, trial) in zip(steps.times, steps.sources, strict=True):
             cell = time.submission, time.workload
             self.budgets[cell].append(math.inf if time.limit is None else time.limit)
-            self.best[cell].append(find_best(within_budget(folder, trial), trial.direction))
+            events = within_budget(folder.read_events(trial), trial)
+            self.best[cell].append(find_best(events, trial.direction))
         self.hashes = {
             name: known.folder_sha256
             for run in gathered.runs
@@ -177,11 +177,6 @@ def describe_origin(gathered: Gathered) -> str:
         f"{', '.join(sorted({str(run.seed) for run in runs}))}, {len(gathered.times)} trials; "
         f"{'; '.join(sorted(machines))}. Targets: {', '.join(sorted(targets))}.\n\n"
     )
-
-
-def within_budget(folder: RunFolder, trial: TrialRecord) -> list[Evaluation]:
-    """Return the evaluations of a trial that count: a later one reaches no target."""
-    return [event for event in folder.read_events(trial) if event.train_s <= trial.budget_s]
 
 
 def find_best(events: list[Evaluation], direction: str) -> float:

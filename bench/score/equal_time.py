@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.config import Direction
-from bench.records import RunRecord, TrialRecord, WorkloadRecord
+from bench.records import RunRecord, TrialRecord, WorkloadRecord, within_budget
 from bench.run_folder import RunFolder
 from bench.score.gather import Gathered
 from bench.score.intervals import COVERAGE, Interval
@@ -184,7 +184,7 @@ def _read_curve(
     if trial.status not in JUDGED:
         return None
     step_s = run.workloads[trial.workload].reference_step_s
-    events = [e for e in folder.read_events(trial) if e.train_s <= trial.budget_s]
+    events = within_budget(folder.read_events(trial), trial)
     points = [(time_on(axis, e, step_s), e.validation) for e in events if e.validation is not None]
     if not points or len(points) < len(events):
         return None
