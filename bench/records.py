@@ -5,6 +5,7 @@ JSON with a schema number; files are replaced atomically or appended to; reading
 
 import math
 from collections.abc import Iterable
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
@@ -235,15 +236,13 @@ def reaches(value: float | None, target: float, direction: Direction) -> bool:
 
 
 def within_budget(events: Iterable[Evaluation], trial: TrialRecord) -> list[Evaluation]:
-    """Return the evaluations that count: a later one reaches no target."""
-    return [event for event in events if event.train_s <= trial.budget_s]
+    """Return the evaluations that count: those before the first that is past the budget."""
+    return list(takewhile(lambda event: event.train_s <= trial.budget_s, events))
 
 
 def first_hit(events: Iterable[Evaluation], trial: TrialRecord) -> Evaluation | None:
     """Return the first evaluation at or past the target within the budget, however it ended."""
-    for event in events:
-        if event.train_s > trial.budget_s:
-            return None
+    for event in within_budget(events, trial):
         if reaches(event.validation, trial.target, trial.direction):
             return event
     return None

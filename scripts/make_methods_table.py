@@ -153,7 +153,8 @@ class Results:
 
     def is_of_other_code(self, folder: Path) -> bool:
         """Say whether a submission was changed since it was run."""
-        return self.hashes.get(folder.name, (now := folder_sha256(folder))) != now
+        known = self.hashes.get(folder.name)
+        return known is not None and known != folder_sha256(folder)
 
 
 def _by_cell(gathered: Gathered) -> dict[Cell, list[float]]:

@@ -39,11 +39,14 @@ def test_what_a_method_is_made_of_is_read_from_its_files(script, name, used, unu
     assert f"task.{unused}" not in hooks
 
 
+def read_results(script, folder, outcomes):
+    write_run(folder, {"cifar_resnet": outcomes})
+    return script.Results(gather([folder]), gather([folder], "reference"))
+
+
 @pytest.fixture
 def results(script, tmp_path):
-    write_run(tmp_path / "r", OUTCOMES)
-    runs = [tmp_path / "r"]
-    return script.Results(gather(runs), gather(runs, "reference"))
+    return read_results(script, tmp_path / "r", OUTCOMES["cifar_resnet"])
 
 
 def test_a_hit_stands_beside_the_baseline(results):
@@ -70,8 +73,7 @@ def test_a_miss_stands_with_its_best_value_and_a_bound(results):
 
 def test_where_the_baseline_missed_a_hit_has_a_bound_and_a_miss_none(script, tmp_path):
     outcomes = OUTCOMES["cifar_resnet"] | {"nadamw": [None, None, 30.0]}
-    write_run(tmp_path / "r", {"cifar_resnet": outcomes})
-    found = script.Results(gather([tmp_path / "r"]), gather([tmp_path / "r"], "reference"))
+    found = read_results(script, tmp_path / "r", outcomes)
     assert found.describe("muon", "cifar_resnet")[1] == f"≤ {10 / BUDGET_S:.2f}"
     assert found.describe("lion", "cifar_resnet")[1] == ""
 
@@ -82,8 +84,7 @@ def test_a_method_that_does_nothing_on_a_workload_has_no_row_there(results):
 
 def test_what_came_after_the_budget_is_not_the_best_value(script, tmp_path):
     late = {"nadamw": [10.0] * 3, "lion": [BUDGET_S + 1, None, BUDGET_S + 2]}
-    write_run(tmp_path / "r", {"cifar_resnet": late})
-    found = script.Results(gather([tmp_path / "r"]), gather([tmp_path / "r"], "reference"))
+    found = read_results(script, tmp_path / "r", late)
     assert found.describe("lion", "cifar_resnet")[0] == "missed (0 of 3); 0.2"
 
 
