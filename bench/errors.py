@@ -1,7 +1,9 @@
 """The one exception that users see: what went wrong, and the remedy."""
 
 import difflib
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class BenchError(Exception):
@@ -27,3 +29,36 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if close:
         return f"did you mean '{close[0]}'?"
     return f"known: {', '.join(names)}" if names else "none is known"
+
+
+def place_in(folder: Path, error: BaseException) -> str:
+    """Return the last line of a folder's own code that an error came through, as `file.py:12`.
+
+    Args:
+        folder: of a plug-in.
+        error: as it was caught; empty is returned if it, and what it was raised from, came from
+            elsewhere.
+    """
+    if isinstance(error, SyntaxError) and error.filename:
+        lines = [(error.filename, error.lineno)]
+    else:
+        lines = [(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__)]
+    own = [(Path(name), line) for name, line in lines if Path(name).is_relative_to(folder)]
+    if own:
+        return f"{own[-1][0].relative_to(folder)}:{own[-1][1]}"
+    return place_in(folder, error.__cause__) if error.__cause__ else ""
+
+
+def describe(error: Exception, folder: Path) -> str:
+    """Return what an error says, in its first line, and where it came through a plug-in.
+
+    Args:
+        error: as it was caught.
+        folder: of the plug-in.
+    """
+    if isinstance(error, BenchError):
+        said = error.message
+    else:
+        said = f"{type(error).__name__}: {error}".splitlines()[0].removesuffix(": ")
+    place = place_in(folder, error)
+    return f"{said}, at {place}" if place else said

@@ -2,13 +2,12 @@
 
 import importlib.metadata
 import inspect
-import traceback
 from itertools import chain
 from pathlib import Path
 from types import ModuleType
 
 from bench.config import SubmissionConfig
-from bench.errors import BenchError, nearest
+from bench.errors import BenchError, nearest, place_in
 from bench.folders import import_module
 from bench.manifests import read_submission
 from bench.recipe import Recipe
@@ -107,16 +106,8 @@ def _import(folder: Path, name: str) -> ModuleType:
         return import_module(folder, "submission")
     except Exception as error:
         message = f"submission '{name}' does not import: {type(error).__name__}: {error}"
-        raise BenchError(message.splitlines()[0], f"mend {_place(error, folder)}") from error
-
-
-def _place(error: Exception, folder: Path) -> str:
-    """Return the last line of the folder's own code that an error came through."""
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"{error.filename}:{error.lineno}"
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if Path(frame.filename).is_relative_to(folder)]
-    return f"{own[-1].filename}:{own[-1].lineno}" if own else str(folder / "submission.py")
+        place = folder / (place_in(folder, error) or "submission.py")
+        raise BenchError(message.splitlines()[0], f"mend {place}") from error
 
 
 def _find_class(module: ModuleType, path: Path) -> type[Submission] | None:

@@ -39,6 +39,12 @@ class Measured(Record):
     peak_mib: Amount
 
 
+def read_reason(message: Message) -> str:
+    """Return why a trainer says that it failed, with the remedy if it knows one."""
+    hint = message.get("hint")
+    return f"{message.get('reason')} ({hint})" if hint else str(message.get("reason"))
+
+
 def clean(reason: str) -> str:
     """Return what a trainer may have said as brief text that any file can hold."""
     return reason[:LONGEST_REASON].encode(errors="replace").decode()

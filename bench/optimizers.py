@@ -141,6 +141,18 @@ def build_optimizer(
         raise BenchError(message, "mend [recipe.options], [defaults] or [search_space]") from error
 
 
+def refuse_closure(optimizer: Optimizer) -> None:
+    """Refuse an optimizer that cannot step by gradients alone.
+
+    Raises:
+        BenchError: if its `step` insists on a closure.
+    """
+    closure = inspect.signature(optimizer.step).parameters.get("closure")
+    if closure and closure.default is closure.empty:
+        message = f"{type(optimizer).__name__}.step asks for a closure, and a recipe has none"
+        raise BenchError(message, "call it in advance() of a class from RecipeSubmission")
+
+
 def uncovered(parameters: list[Parameter], optimizers: list[Optimizer]) -> dict[str, str]:
     """Return the parameters that the optimizers do not hold exactly once, and why.
 

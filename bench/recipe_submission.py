@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from bench.optimizers import refuse_closure
 from bench.parts.batch_norm import estimate_statistics, find_batch_norms, kept_statistics
 from bench.parts.batch_rules import BatchRule
 from bench.parts.batch_size import scale_rate
@@ -44,6 +45,9 @@ class RecipeSubmission(Submission):
     def __init__(self, task: Task, hparams: Hparams, recipe: Recipe) -> None:
         super().__init__(task, hparams)
         recipe.validate(task)
+        if type(self).advance is RecipeSubmission.advance:
+            for optimizer in recipe.optimizers:
+                refuse_closure(optimizer)
         self.recipe = recipe
         self.steps = 0
         self.trainable: list[Tensor] = [parameter.tensor for parameter in task.parameters]

@@ -15,7 +15,7 @@ from bench.checkpoint import Checkpoints, Standing
 from bench.clock import Account, Clock, Ledger, SystemClock
 from bench.energy import EnergyMeter
 from bench.judge import Judge
-from bench.messages import Answer, Measured, Saved, clean, read_message
+from bench.messages import Answer, Measured, Saved, clean, read_message, read_reason
 from bench.probe import ReferenceClock
 from bench.records import Evaluation, PlannedTrial, TrialRecord, WorkloadRecord
 from bench.tally import Tally
@@ -161,7 +161,7 @@ class Trial:
         trainer.freeze()
         self.ledger.switch("other")
         if message.get("kind") == "failed":
-            raise ResumeError(str(message.get("reason")))
+            raise ResumeError(read_reason(message))
         self._expect("restored", message)
 
     def _left_s(self, train_s: float) -> float:
@@ -266,7 +266,7 @@ class Trial:
 
     def _expect(self, kind: str, message: Message) -> Message:
         if message.get("kind") == "failed" and message.get("status") in ("error", "oom"):
-            raise _TrainerFailed(Verdict(message["status"], str(message.get("reason"))))
+            raise _TrainerFailed(Verdict(message["status"], read_reason(message)))
         if message.get("kind") != kind:
             raise ChannelError(f"'{kind}' expected, '{message.get('kind')}' came")
         return message

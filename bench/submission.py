@@ -87,3 +87,17 @@ class Submission:
     def _origin(self) -> dict[str, Any]:
         """Return what tells this submission's states from all others, by what it is."""
         return {"class": type(self).__name__}
+
+
+def draw_batches(submission: Submission) -> Iterator[Batch]:
+    """Yield the batches of a submission, which it is asked for at the first.
+
+    Raises:
+        BenchError: if they end, or never were an iterator.
+    """
+    batches = submission.batches()
+    if not isinstance(batches, Iterator):
+        message = f"batches() returned {type(batches).__name__}, which is no iterator"
+        raise BenchError(message, "yield batches without end")
+    yield from batches
+    raise BenchError("batches() ended", "yield batches without end")

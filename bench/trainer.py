@@ -18,7 +18,6 @@ import random
 import resource
 import tempfile
 import traceback
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,12 +45,12 @@ from bench.ranks import Ranks, SharedClock
 from bench.sandbox import enter_sandbox
 from bench.seeds import derive_seed
 from bench.shared_channel import SharedChannel
-from bench.submission import EvalReport, Submission
+from bench.submission import EvalReport, Submission, draw_batches
 from bench.tables import Hparams
 from bench.task import Task
 from bench.training_data import TrainingData
 from bench.weights import WeightBlock, blaming_layout, check_layout
-from bench.workload import Batch, load_workload
+from bench.workload import load_workload
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 KEPT_BYTES = 1 << 30
@@ -239,7 +238,8 @@ class Trainer:
     def _build(self) -> Submission:
         order = self.order
         self.submission = load_submission(order.submission_folder, self.task, order.hparams)
-        self.batches: Iterator[Batch] | None = None
+        # Asked for at the first step, so that a submission that goes on has its state already.
+        self.batches = draw_batches(self.submission)
         return self.submission
 
     def _save(self, path: Path) -> Message:
@@ -258,13 +258,8 @@ class Trainer:
     def _train_until(self, submission: Submission, examples: int) -> list[Tensor]:
         losses = []
         data, budget = self.task.data, self.task.budget
-        # Asked for once and late, so that a submission that goes on has its state already.
-        self.batches = self.batches or submission.batches()
         while data.delivered < examples and budget.seconds_left() > 0:
-            batch = next(self.batches, None)
-            if batch is None:
-                raise BenchError("batches() ended", "yield batches without end")
-            losses.append(submission.step(batch))
+            losses.append(submission.step(next(self.batches)))
             self.steps += 1
         check_mode(self.task.model)
         return losses

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from bench.channel import LONGEST_REASON, Channel, ChannelClosed, Message
-from bench.errors import BenchError
+from bench.errors import BenchError, describe
 from bench.limits import limit_trainer
 from bench.namespaces import leave_shared_world
 from bench.ranks import Ranks
@@ -53,7 +53,7 @@ def main(order: TrialOrder, end: socket.socket, share_weights: Any) -> None:  # 
         pass  # the referee has ended the trial
     except Exception as error:  # noqa: BLE001 - whatever a submission raises costs its trial only
         log_traceback()
-        channel.send({"kind": "failed"} | _describe(error))
+        channel.send({"kind": "failed"} | _describe(error, order))
 
 
 def die_with_parent() -> None:
@@ -104,9 +104,9 @@ def _serve_as_rank(order: TrialOrder, channel: Channel, weights_fd: int) -> None
         log_traceback()
         if not _lost_another(error):
             if ranks.rank == 0:
-                channel.send({"kind": "failed"} | _describe(error))
+                channel.send({"kind": "failed"} | _describe(error, order))
             else:
-                _reason_file(order, ranks.rank).write_text(json.dumps(_describe(error)))
+                _reason_file(order, ranks.rank).write_text(json.dumps(_describe(error, order)))
         time.sleep(FIRST_WORD_S * bool(ranks.rank or _lost_another(error)))
         os._exit(1)  # without waiting for ranks that wait for this one
 
@@ -129,13 +129,12 @@ def _redirect_output(log: Path) -> None:
     os.close(target)
 
 
-def _describe(error: Exception) -> Message:
+def _describe(error: Exception, order: TrialOrder) -> Message:
     out_of_memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
     )
-    if isinstance(error, BenchError):
-        message, hint = error.message[:LONGEST_REASON], error.hint[:LONGEST_REASON]
-        return {"status": "error", "reason": message, "hint": hint}
-    lines = str(error).splitlines() or [""]
-    reason = f"{type(error).__name__}: {lines[0]}"[:LONGEST_REASON]
-    return {"status": "oom" if out_of_memory else "error", "reason": reason}
+    said = {
+        "status": "oom" if out_of_memory else "error",
+        "reason": describe(error, order.submission_folder)[:LONGEST_REASON],
+    }
+    return said | ({"hint": error.hint[:LONGEST_REASON]} if isinstance(error, BenchError) else {})

@@ -1,6 +1,7 @@
 """The state of a trainer, as bytes and back: all that the next step depends on."""
 
 import io
+import pickle
 import random
 from typing import Any
 
@@ -12,6 +13,9 @@ from bench.errors import BenchError
 from bench.submission import Submission
 from bench.task import Task
 
+UNSAVEABLE = (pickle.PickleError, AttributeError, TypeError)
+"""What PyTorch raises for objects that cannot be pickled, or not without running their code."""
+
 
 def capture(task: Task, submission: Submission, steps: int) -> bytes:
     """Return the state between two steps, of plain containers, numbers and tensors.
@@ -22,15 +26,16 @@ def capture(task: Task, submission: Submission, steps: int) -> bytes:
         steps: made so far.
 
     Raises:
-        Exception: whatever the submission's `state_dict` raises, or an error of `torch.load` if it
-            returned anything else.
+        BenchError: if the submission's `state_dict` returned anything else.
+        Exception: whatever that raises.
     """
     numpy_state: Any = np.random.get_state(legacy=True)
     name, keys, position, has_gauss, gauss = numpy_state
     version, words, gauss_next = random.getstate()
+    kept = submission.state_dict()
     state = {
         "model": task.model.state_dict(),
-        "submission": submission.state_dict(),
+        "submission": kept,
         "data": task.data.state_dict(),
         "knobs": task.knobs,
         "steps": steps,
@@ -40,11 +45,27 @@ def capture(task: Task, submission: Submission, steps: int) -> bytes:
         "numpy": [str(name), keys.tolist(), int(position), int(has_gauss), float(gauss)],
         "python": [version, list(words), gauss_next],
     }
+    try:
+        return _to_bytes(state)
+    except UNSAVEABLE as error:
+        keys = [repr(key) for key, value in kept.items() if not _is_plain(value)]
+        message = f"state_dict() returned what no checkpoint may hold: {', '.join(keys)}"
+        raise BenchError(message, "keep to plain containers, numbers and tensors") from error
+
+
+def _to_bytes(state: object) -> bytes:
     file = io.BytesIO()
     torch.save(state, file)
     file.seek(0)
     torch.load(file, weights_only=True)
     return file.getvalue()
+
+
+def _is_plain(value: object) -> bool:
+    try:
+        return bool(_to_bytes(value))
+    except UNSAVEABLE:
+        return False
 
 
 def restore(data: bytes, task: Task, submission: Submission) -> int:

@@ -93,7 +93,20 @@ def test_a_submission_written_by_hand_passes(tmp_path, workload):
         ("tensor.sub_(", "tensor.add(", "two steps", "changed no weight"),
         ("tensor.sub_(", "tensor.add_(float('nan') * ", "two steps", "a loss of nan"),
         ("self.count = state", "_ = state", "checkpoint", "after a checkpoint"),
-        ('{"count": self.count}', '{"count": self}', "checkpoint", "UnpicklingError"),
+        ('{"count": self.count}', '{"count": self}', "checkpoint", "may hold: 'count' (keep to"),
+        ('{"count": self.count}', '{"f": lambda: 0}', "checkpoint", "may hold: 'f' (keep to plain"),
+        (
+            "def state_dict",
+            "def batches(self):\n        return [1]\n\n    def state_dict",
+            "two steps",
+            "batches() returned list, which is no iterator (yield batches without end)",
+        ),
+        (
+            "def state_dict",
+            "def batches(self):\n        yield next(super().batches())\n\n    def state_dict",
+            "two steps",
+            "batches() ended (yield batches without end)",
+        ),
         ("/ self.count", "* __import__('random').random()", "same seed, same losses", "try"),
         ("return {", "raise KeyError\n        return {", "checkpoint", "KeyError"),
         ('{"count": self', '{"made": self', "checkpoint", "Broken found no 'count' in the state"),
@@ -151,6 +164,27 @@ def test_modules_without_weights_and_modes_within_a_step_are_free(tmp_path, work
     code = code.replace("loss.backward()", "self.task.model.noise.eval(); loss.backward()")
     code = code.replace("return loss", "self.task.model.noise.train(); return loss")
     assert check_code(tmp_path, workload, code) == {}
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        ("raise LookupError('no\\nway')", "LookupError: no, at submission.py:{line}"),
+        ("raise LookupError", "LookupError, at submission.py:{line}"),
+        ("self.task.turn('noise', 1)", "no knob 'noise', at submission.py:{line} (none is known)"),
+    ],
+)
+def test_what_its_own_code_raises_comes_with_the_line(tmp_path, workload, broken, said):
+    code = CODE.replace("loss.backward()", broken)
+    line = code[: code.index(broken)].count("\n") + 1
+    assert said.format(line=line) in check_code(tmp_path, workload, code)["two steps"]
+
+
+def test_a_reason_that_every_check_gives_is_printed_once(tmp_path, workload):
+    folder = write(tmp_path, CODE.replace("loss.backward()", "raise LookupError"))
+    text = " ".join(invoke(folder, "-w", "mlp", "--path", workload)[1].split())
+    assert text.count("LookupError") == 1
+    assert "mlp, two steps, and 3 more: LookupError, at submission.py:" in text
 
 
 LOOP = "for p in self.task.parameters:"

@@ -15,6 +15,7 @@ from test_run_disk import mounted
 
 from bench.files import keep_tail
 from bench.launch.local import LOG_BYTES
+from bench.records import TrialRecord
 from bench.run_folder import RunFolder
 
 __all__ = ["judge", "run_trial", "submission"]
@@ -54,11 +55,18 @@ HOOKS = {
 }
 
 
+def check_boom(record: TrialRecord, code: str) -> None:
+    line = code[: code.index("raise")].count("\n") + 1
+    boom = f"RuntimeError: boom, at submission.py:{line}"
+    assert (record.status, record.reason) == ("error", boom)
+
+
 @pytest.mark.parametrize("hook", HOOKS)
 def test_an_exception_in_any_hook_is_that_trials_alone(run_trial, hook):
     code = PLAIN.replace("import torch", "import contextlib, torch", 1)
-    record, events = run_trial(code.replace("def step(", f"{HOOKS[hook]}\n\n    def step("))
-    assert (record.status, record.reason) == ("error", "RuntimeError: boom")
+    code = code.replace("def step(", f"{HOOKS[hook]}\n\n    def step(")
+    record, events = run_trial(code)
+    check_boom(record, code)
     assert len(events) == (1 if hook == "on_eval" else 0)
     check_accounts(record)
 
@@ -83,8 +91,9 @@ configure = build
 
 @pytest.mark.parametrize("part", ["gradients", "update", "factor", "advance", "batches"])
 def test_an_exception_in_any_part_of_a_step_too(run_trial, part):
-    record, _ = run_trial(PART.format(part=part))
-    assert (record.status, record.reason) == ("error", "RuntimeError: boom")
+    code = PART.format(part=part)
+    record, _ = run_trial(code)
+    check_boom(record, code)
 
 
 LAST_WORDS = {

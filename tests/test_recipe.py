@@ -52,6 +52,26 @@ def test_the_step_is_the_one_that_people_write_by_hand():
     assert equal(expected, weights(submission))
 
 
+def test_an_optimizer_that_needs_a_closure_is_refused_unless_a_class_calls_it_itself():
+    config = RecipeConfig(optimizer="torch:LBFGS")
+    with pytest.raises(BenchError, match=r"LBFGS\.step asks for a closure, and a recipe has none"):
+        submit(config, lr=0.1)
+
+    class Closing(RecipeSubmission):
+        def gradients(self, batch):
+            self.closure = lambda: super(Closing, self).gradients(batch)
+            return self.closure()
+
+        def advance(self, optimizer, loss):
+            optimizer.step(self.closure)
+
+    task = make_task()
+    submission = Closing(task, {}, Recipe.from_config(config, task, {"lr": 0.1}))
+    before = weights(submission)
+    submission.step(next(submission.batches()))
+    assert not equal(before, weights(submission))
+
+
 def test_hyperparameters_set_the_recipe_or_the_optimizer():
     recipe = submit(
         ADAMW.model_copy(update={"schedule": "warmup_linear"}),

@@ -247,7 +247,8 @@ def test_a_shape_that_is_changed_where_it_is_judged_is_told_as_the_rule_that_it_
     )
     record, _ = run_trial(PLAIN.replace("def step(", changed))
     shapes = "(2, 32) torch.float32, no longer (82, 32) torch.float32"
-    assert (record.status, record.reason) == ("error", f"'head.weight' is {shapes} (RULES 26)")
+    reason = f"'head.weight' is {shapes} (RULES 26) (keep names, shapes and types of the "
+    assert (record.status, record.reason) == ("error", f"{reason}workload's model)")
 
 
 def test_what_has_been_reached_stands_whatever_the_trainer_does_last(run_trial):

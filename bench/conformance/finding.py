@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
-from bench.errors import BenchError
+from bench.errors import BenchError, describe
 
 Subject = TypeVar("Subject")
 
@@ -42,24 +43,29 @@ class CheckError(Exception):
     """A check was not met; the message says what was found instead."""
 
 
-def run_check(check: Callable[[], object]) -> str | None:
-    """Return None if a check is met, else why not; or the warning that it returned."""
+def run_check(check: Callable[[], object], folder: Path) -> str | None:
+    """Return None if a check is met, else why not and where; or the warning that it returned.
+
+    Args:
+        check: raises if it is not met.
+        folder: of the plug-in.
+    """
     try:
         said = check()
     except CheckError as failure:
         return str(failure)
     except BenchError as error:
-        return f"{error.message} ({error.hint})"
+        return f"{describe(error, folder)} ({error.hint})"
     except Exception as error:  # noqa: BLE001 - whatever a plug-in raises is what was found
-        return f"{type(error).__name__}: {error}"
+        return describe(error, folder)
     return said if isinstance(said, Warned) else None
 
 
 def run_checks(
-    checks: Mapping[str, Callable[[Subject], object]], subject: Subject
+    checks: Mapping[str, Callable[[Subject], object]], subject: Subject, folder: Path
 ) -> dict[str, str | None]:
     """Return for each check what `run_check` does."""
-    return {name: run_check(partial(check, subject)) for name, check in checks.items()}
+    return {name: run_check(partial(check, subject), folder) for name, check in checks.items()}
 
 
 def demand(condition: bool, reason: str) -> None:

@@ -17,13 +17,13 @@ from bench.data.split import load_split
 from bench.loading import load_submission
 from bench.recipe import Recipe
 from bench.recipe_submission import RecipeSubmission
-from bench.submission import EvalReport, Submission
+from bench.submission import EvalReport, Submission, draw_batches
 from bench.tables import Hparams
 from bench.task import Task
 from bench.trainer import check_mode, compute_repeatably
 from bench.training_data import TrainingData
 from bench.weights import Layout, blaming_layout, check_layout, read_layout
-from bench.workload import Batch, Split, Workload, load_workload
+from bench.workload import Split, Workload, load_workload
 
 SCALE = "smoke"
 SEED = 0
@@ -64,7 +64,7 @@ class Attempt:
         self.task = task
         self.submission = submission
         self._layout = layout
-        self._batches: Iterator[Batch] | None = None
+        self._batches = draw_batches(submission)
 
     def train(self, steps: int) -> list[Tensor]:
         """Make steps, and return what each returned.
@@ -74,7 +74,6 @@ class Attempt:
                 whose shape was changed.
         """
         with blaming_layout(self.task.model, self._layout):
-            self._batches = self._batches or self.submission.batches()
             returned = [self.submission.step(next(self._batches)) for _ in range(steps)]
         check_mode(self.task.model)
         return returned

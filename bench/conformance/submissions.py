@@ -30,7 +30,7 @@ def check_submission(folder: Path, workloads: dict[str, Path]) -> list[Finding]:
         folder: of the submission.
         workloads: folders by name, of variants too.
     """
-    unreadable = run_check(lambda: read_submission(folder))
+    unreadable = run_check(lambda: read_submission(folder), folder)
     if unreadable:
         return [Finding(folder.name, name, "is configured", unreadable) for name in workloads]
     with repeatable():
@@ -43,13 +43,13 @@ def check_submission(folder: Path, workloads: dict[str, Path]) -> list[Finding]:
 
 def _check_on(folder: Path, workload: Path, variant: str) -> dict[str, str | None]:
     rigs: list[Rig] = []
-    unopened = run_check(lambda: rigs.append(Rig.open(folder, workload, variant)))
+    unopened = run_check(lambda: rigs.append(Rig.open(folder, workload, variant)), workload)
     if unopened:
         return {"workload opens": unopened}
     rig = rigs[0]
-    unbuilt = run_check(rig.start)
+    unbuilt = run_check(rig.start, folder)
     # Whatever else is asked of a submission that cannot be built fails for the same reason.
-    return {"is built": unbuilt} | ({} if unbuilt else run_checks(CHECKS, rig))
+    return {"is built": unbuilt} | ({} if unbuilt else run_checks(CHECKS, rig, folder))
 
 
 def _trains(rig: Rig) -> Warned | None:
@@ -141,7 +141,7 @@ def _spans_its_space(rig: Rig) -> None:
     """It can be built at the corners of its search space, or with each of its points."""
     config = read_submission(rig.folder)
     for hparams in config.points or islice(corners(config.search_space), MOST_CORNERS):
-        reason = run_check(partial(rig.start, hparams))
+        reason = run_check(partial(rig.start, hparams), rig.folder)
         text = ", ".join(f"{name} = {value}" for name, value in hparams.items())
         demand(reason is None, f"at {text}: {reason}")
 

@@ -37,14 +37,14 @@ def check_workload(folder: Path) -> list[Finding]:
 
 def _variants(folder: Path) -> list[str]:
     config: list[WorkloadConfig] = []
-    run_check(lambda: config.append(read_workload(folder)))  # a broken one is found to be so later
+    run_check(lambda: config.append(read_workload(folder)), folder)  # if broken, found later
     return [name for own in config for name, v in own.variants.items() if SCALE in v.scales]
 
 
 def _check(folder: Path, variant: str) -> dict[str, str | None]:
     opened: list[Workload] = []
-    unopened = run_check(lambda: opened.append(open_workload(folder, variant)))
-    return {"is built": unopened} | (run_checks(CHECKS, opened[0]) if opened else {})
+    unopened = run_check(lambda: opened.append(open_workload(folder, variant)), folder)
+    return {"is built": unopened} | (run_checks(CHECKS, opened[0], folder) if opened else {})
 
 
 def _assigns_roles(workload: Workload) -> None:

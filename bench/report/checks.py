@@ -13,16 +13,19 @@ MARKS = {True: "[green]✓[/green]", False: "[red]✗[/red]"}
 
 
 def print_checks(findings: Sequence[Finding], console: Console | None = None) -> None:
-    """Print a table for each plug-in: a row for each check, a column for each workload."""
+    """Print a table for each plug-in: a row for each check, a column for each workload.
+
+    Below it stands every reason once: what goes wrong at the first step does so in each check.
+    """
     console = console or Console()
     for name in dict.fromkeys(finding.name for finding in findings):
         own = [finding for finding in findings if finding.name == name]
         console.print(_table(name, own))
-        for finding in own:
-            if finding.reason is not None:
-                where = f"{finding.workload}, {finding.check}"
-                said = escape(printable(f"{where}: {finding.reason}"))
-                console.print(f"{'[yellow]![/yellow]' if finding.passed else MARKS[False]} {said}")
+        for reason in dict.fromkeys(finding.reason for finding in own if finding.reason):
+            first, *same = [finding for finding in own if finding.reason == reason]
+            where = f"{first.workload}, {first.check}{f', and {len(same)} more' if same else ''}"
+            said = escape(printable(f"{where}: {reason}"))
+            console.print(f"{'[yellow]![/yellow]' if first.passed else MARKS[False]} {said}")
 
 
 def _table(name: str, findings: Sequence[Finding]) -> Table:
