@@ -89,6 +89,19 @@ class Submission:
         return {"class": type(self).__name__}
 
 
+def judged_weights(submission: Submission) -> AbstractContextManager[None]:
+    """Return the context of `eval_weights`.
+
+    Raises:
+        BenchError: if it is none.
+    """
+    context = submission.eval_weights()
+    if not isinstance(context, AbstractContextManager):
+        message = f"eval_weights() returned {type(context).__name__}, which is no context"
+        raise BenchError(message, "decorate it with @contextmanager, and let it yield once")
+    return context
+
+
 def draw_batches(submission: Submission) -> Iterator[Batch]:
     """Yield the batches of a submission, which it is asked for at the first.
 

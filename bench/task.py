@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from bench.budget import Budget
 from bench.config import Role
 from bench.device import random_states, restore_random_states
-from bench.errors import BenchError
+from bench.errors import BenchError, nearest
 from bench.parts.batch_norm import find_batch_norms
 from bench.parts.gradients import example_gradients
 from bench.ranks import Ranks
@@ -150,7 +150,13 @@ class Task:
 
         Returns:
             () float32, or (B,) with reduction "none"; nats per example.
+
+        Raises:
+            BenchError: if there is no such reduction.
         """
+        if reduction not in get_args(Reduction):
+            message = f"there is no reduction '{reduction}' of a loss"
+            raise BenchError(message, nearest(reduction, get_args(Reduction)))
         self._begin(batch)
         if self._ranks:  # losses are gathered: outputs may be large
             losses = self._ranks.over(batch, self.model, self._run_to_losses)

@@ -45,7 +45,7 @@ from bench.ranks import Ranks, SharedClock
 from bench.sandbox import enter_sandbox
 from bench.seeds import derive_seed
 from bench.shared_channel import SharedChannel
-from bench.submission import EvalReport, Submission, draw_batches
+from bench.submission import EvalReport, Submission, draw_batches, judged_weights
 from bench.tables import Hparams
 from bench.task import Task
 from bench.training_data import TrainingData
@@ -209,7 +209,7 @@ class Trainer:
             if message["report"] is not None:
                 submission.on_eval(EvalReport(**message["report"]))
             losses = self._train_until(submission, message["examples"])
-        with submission.eval_weights():
+        with judged_weights(submission):
             check_layout(self.task.model, self.block.layout)
             if self._leads:
                 self.block.put(self.task.model)
@@ -290,24 +290,24 @@ def check_mode(model: nn.Module) -> None:
         raise BenchError(f"step left {what} in eval mode", "call task.model.train() again")
 
 
-def check_loss(loss: object) -> None:
+def check_losses(losses: list[Tensor]) -> None:
     """Refuse what no step may return.
 
     Raises:
-        BenchError: if it is no tensor of shape ().
+        BenchError: if one is no tensor of shape (), or lies elsewhere than the others.
     """
-    found = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
-    if found != "shape ()":
-        message = f"step(batch) returned {found}, not a tensor of shape ()"
-        raise BenchError(message, "return the training loss, loss.detach()")
+    for loss in losses:
+        found = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+        if found != "shape ()":
+            message = f"step(batch) returned {found}, not a tensor of shape ()"
+            raise BenchError(message, "return the training loss, loss.detach()")
+        if loss.device != losses[0].device or loss.is_meta:
+            raise BenchError(f"step(batch) returned a loss on device {loss.device}", "keep to one")
 
 
 def _mean(losses: list[Tensor]) -> float | None:
     """Return the mean of the steps' losses; None where there is none, or it is not finite."""
-    for loss in losses:
-        check_loss(loss)
-        if loss.device != losses[0].device or loss.is_meta:
-            raise BenchError(f"step(batch) returned a loss on device {loss.device}", "keep to one")
+    check_losses(losses)
     if not losses:
         return None
     mean = torch.stack([loss.detach() for loss in losses]).double().mean().item()

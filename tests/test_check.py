@@ -95,6 +95,19 @@ def test_a_submission_written_by_hand_passes(tmp_path, workload):
         ("self.count = state", "_ = state", "checkpoint", "after a checkpoint"),
         ('{"count": self.count}', '{"count": self}', "checkpoint", "may hold: 'count' (keep to"),
         ('{"count": self.count}', '{"f": lambda: 0}', "checkpoint", "may hold: 'f' (keep to plain"),
+        ("return loss", "return loss.to('meta')", "two steps", "a loss on device meta (keep to"),
+        (
+            "self.task.loss(batch)",
+            "self.task.loss(batch, 'summ')",
+            "two steps",
+            "there is no reduction 'summ' of a loss, at submission.py:12 (did you mean 'sum'?)",
+        ),
+        (
+            "def state_dict",
+            "def eval_weights(self):\n        yield\n\n    def state_dict",
+            "eval_weights",
+            "eval_weights() returned generator, which is no context (decorate it with",
+        ),
         (
             "def state_dict",
             "def batches(self):\n        return [1]\n\n    def state_dict",

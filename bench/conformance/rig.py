@@ -17,7 +17,7 @@ from bench.data.split import load_split
 from bench.loading import load_submission
 from bench.recipe import Recipe
 from bench.recipe_submission import RecipeSubmission
-from bench.submission import EvalReport, Submission, draw_batches
+from bench.submission import EvalReport, Submission, draw_batches, judged_weights
 from bench.tables import Hparams
 from bench.task import Task
 from bench.trainer import check_mode, compute_repeatably
@@ -85,7 +85,7 @@ class Attempt:
         Raises:
             BenchError: if they are not those of the workload's model.
         """
-        with self.submission.eval_weights():
+        with judged_weights(self.submission):
             check_layout(self.task.model, self._layout)
             yield self.weights()
         self.task.model.train()

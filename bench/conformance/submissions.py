@@ -16,7 +16,7 @@ from bench.recipe import Recipe
 from bench.recipe_submission import RecipeSubmission
 from bench.search_space import Dimension
 from bench.tables import Hparams, Scalar, variant_of
-from bench.trainer import check_loss
+from bench.trainer import check_losses
 
 MOST_CORNERS = 32
 READ_ELSEWHERE = ("average", "bn_batches", "rate_rule", "schedule")
@@ -66,8 +66,8 @@ def _trains(rig: Rig) -> Warned | None:
     before = attempt.weights()
     with attempt.gradients_taken() as taken, attempt.recipe_read() as read:
         losses = attempt.train(2)
+    check_losses(losses)
     for loss in losses:
-        check_loss(loss)
         demand(bool(loss.isfinite()), f"step returned a loss of {loss.item()}")
         demand(not loss.requires_grad, "step returned a loss with its graph: detach it")
     after = attempt.weights()
