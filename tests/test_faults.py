@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from factories import place
 from test_referee import PLAIN, check_accounts, has_ended, judge, run_trial
 from test_run import SLOW, SMOKE, read_table, start, submission, wait_for
 from test_run_disk import mounted
@@ -56,8 +57,7 @@ HOOKS = {
 
 
 def check_boom(record: TrialRecord, code: str) -> None:
-    line = code[: code.index("raise")].count("\n") + 1
-    boom = f"RuntimeError: boom, at submission.py:{line}"
+    boom = f"RuntimeError: boom, {place(code, 'raise')}"
     assert (record.status, record.reason) == ("error", boom)
 
 

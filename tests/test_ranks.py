@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from factories import place
 from test_referee import PLAIN, judge, run_trial
 from tiny import FakeClock, make_split, make_task, make_workload
 from torch import Tensor
@@ -272,14 +273,17 @@ def test_one_rank_that_fails_says_why(run_trial):
         "        self.optimizer.step()",
     )
     record, _ = run_trial(code, processes=2)
-    assert (record.status, record.reason) == ("error", "rank 1 of 2: RuntimeError: only here")
+    reason = f"rank 1 of 2: RuntimeError: only here, {place(code, 'raise')}"
+    assert (record.status, record.reason) == ("error", reason)
 
 
 def test_ranks_that_all_fail_say_it_once(run_trial):
-    record, _ = run_trial(
-        PLAIN.replace("self.optimizer.step()", "raise RuntimeError('boom')"), processes=2
+    code = PLAIN.replace("self.optimizer.step()", "raise RuntimeError('boom')")
+    record, _ = run_trial(code, processes=2)
+    assert (record.status, record.reason) == (
+        "error",
+        f"RuntimeError: boom, {place(code, 'raise')}",
     )
-    assert (record.status, record.reason) == ("error", "RuntimeError: boom")
 
 
 def test_more_processes_than_gpus_are_refused(monkeypatch):
