@@ -31,6 +31,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"known: {', '.join(names)}" if names else "none is known"
 
 
+def first_line(error: Exception) -> str:
+    """Return an error's type, and what it says in its first line."""
+    return f"{type(error).__name__}: {error}".splitlines()[0].removesuffix(": ")
+
+
 def place_in(folder: Path, error: BaseException) -> str:
     """Return the last line of a folder's own code that an error came through, as `file.py:12`.
 
@@ -39,10 +44,9 @@ def place_in(folder: Path, error: BaseException) -> str:
         error: as it was caught; empty is returned if it, and what it was raised from, came from
             elsewhere.
     """
+    lines = [(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__)]
     if isinstance(error, SyntaxError) and error.filename:
-        lines = [(error.filename, error.lineno)]
-    else:
-        lines = [(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__)]
+        lines.append((error.filename, error.lineno))
     own = [(Path(name), line) for name, line in lines if Path(name).is_relative_to(folder)]
     if own:
         return f"{own[-1][0].relative_to(folder)}:{own[-1][1]}"
@@ -56,9 +60,6 @@ def describe(error: Exception, folder: Path) -> str:
         error: as it was caught.
         folder: of the plug-in.
     """
-    if isinstance(error, BenchError):
-        said = error.message
-    else:
-        said = f"{type(error).__name__}: {error}".splitlines()[0].removesuffix(": ")
+    said = error.message if isinstance(error, BenchError) else first_line(error)
     place = place_in(folder, error)
     return f"{said}, at {place}" if place else said

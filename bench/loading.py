@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 from bench.config import SubmissionConfig
-from bench.errors import BenchError, nearest, place_in
+from bench.errors import BenchError, first_line, nearest, place_in
 from bench.folders import import_module
 from bench.manifests import read_submission
 from bench.recipe import Recipe
@@ -105,9 +105,9 @@ def _import(folder: Path, name: str) -> ModuleType:
     try:
         return import_module(folder, "submission")
     except Exception as error:
-        message = f"submission '{name}' does not import: {type(error).__name__}: {error}"
+        message = f"submission '{name}' does not import: {first_line(error)}"
         place = folder / (place_in(folder, error) or "submission.py")
-        raise BenchError(message.splitlines()[0], f"mend {place}") from error
+        raise BenchError(message, f"mend {place}") from error
 
 
 def _find_class(module: ModuleType, path: Path) -> type[Submission] | None:

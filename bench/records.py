@@ -4,7 +4,7 @@ JSON with a schema number; files are replaced atomically or appended to; reading
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Literal, get_args
@@ -235,9 +235,9 @@ def reaches(value: float | None, target: float, direction: Direction) -> bool:
     return value >= target if direction == "max" else value <= target
 
 
-def within_budget(events: Iterable[Evaluation], trial: TrialRecord) -> list[Evaluation]:
-    """Return the evaluations that count: those before the first that is past the budget."""
-    return list(takewhile(lambda event: event.train_s <= trial.budget_s, events))
+def within_budget(events: Iterable[Evaluation], trial: TrialRecord) -> Iterator[Evaluation]:
+    """Yield the evaluations that count: those before the first that is past the budget."""
+    return takewhile(lambda event: event.train_s <= trial.budget_s, events)
 
 
 def first_hit(events: Iterable[Evaluation], trial: TrialRecord) -> Evaluation | None:

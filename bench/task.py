@@ -22,6 +22,7 @@ from bench.training_data import TrainingData
 from bench.workload import Batch, Workload
 
 Reduction = Literal["mean", "sum", "none"]
+REDUCTIONS: tuple[Reduction, ...] = get_args(Reduction)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +155,9 @@ class Task:
         Raises:
             BenchError: if there is no such reduction.
         """
-        if reduction not in get_args(Reduction):
+        if reduction not in REDUCTIONS:
             message = f"there is no reduction '{reduction}' of a loss"
-            raise BenchError(message, nearest(reduction, get_args(Reduction)))
+            raise BenchError(message, nearest(reduction, REDUCTIONS))
         self._begin(batch)
         if self._ranks:  # losses are gathered: outputs may be large
             losses = self._ranks.over(batch, self.model, self._run_to_losses)

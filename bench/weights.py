@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from bench.errors import BenchError
+from bench.errors import BenchError, first_line
 
 ALIGNMENT = 64
 REMEDY = "keep names, shapes and types of the workload's model"
@@ -59,8 +59,7 @@ def blaming_layout(model: nn.Module, layout: Layout) -> Iterator[None]:
         changed = _find_change(read_layout(model), layout)
         if not changed:
             raise
-        what = (str(error).splitlines() or [""])[0]
-        raise BenchError(f"{changed}; then {type(error).__name__}: {what}", REMEDY) from error
+        raise BenchError(f"{changed}; then {first_line(error)}", REMEDY) from error
 
 
 def _find_change(found: Layout, layout: Layout) -> str:

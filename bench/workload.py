@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.config import ScaleConfig, WorkloadConfig
-from bench.errors import BenchError
+from bench.errors import BenchError, first_line
 from bench.folders import import_module
 from bench.knobs import Knob, check_knob, turn_branches
 from bench.manifests import choose_scale, read_workload
@@ -175,7 +175,7 @@ def load_workload(folder: Path, scale: str, variant: str = "") -> Workload:
         module = import_module(folder, "workload")
     except Exception as error:
         raise BenchError(
-            f"workload '{config.name}' does not import: {type(error).__name__}: {error}",
+            f"workload '{config.name}' does not import: {first_line(error)}",
             f"mend {folder / 'workload.py'}",
         ) from error
     found = getattr(module, "Workload", None)

@@ -16,7 +16,7 @@ import math
 import statistics
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from bench.config import RecipeConfig
@@ -180,7 +180,7 @@ def describe_origin(gathered: Gathered) -> str:
     )
 
 
-def find_best(events: list[Evaluation], direction: str) -> float:
+def find_best(events: Iterable[Evaluation], direction: str) -> float:
     """Return the best finite value of the metric; the worst there is where none is finite."""
     values = [event.validation for event in events if event.validation is not None]
     if not values:

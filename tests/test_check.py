@@ -96,6 +96,13 @@ def test_a_submission_written_by_hand_passes(tmp_path, workload):
         ("self.count = state", "_ = state", "checkpoint", "after a checkpoint"),
         ('{"count": self.count}', '{"count": self}', "checkpoint", "may hold: 'count' (keep to"),
         ('{"count": self.count}', '{"f": lambda: 0}', "checkpoint", "may hold: 'f' (keep to plain"),
+        (
+            "self.lr, self.count =",
+            "task.model.odd = type('Odd', (torch.nn.Module,), {'get_extra_state': "
+            "lambda self: lambda: 0})(); self.lr, self.count =",
+            "checkpoint",
+            "AttributeError: Can't pickle local object",
+        ),
         ("return loss", "return loss.to('meta')", "two steps", "a loss on device meta (keep to"),
         (
             "self.task.loss(batch)",

@@ -172,6 +172,7 @@ def test_configure_may_return_a_recipe_or_a_submission(tmp_path):
     [
         ("import no_such_thing", "", "does not import: ModuleNotFoundError: No mod", ".py:1"),
         ("\ndef broken(:", "", "does not import: SyntaxError", "submission.py:2"),
+        ("\ncompile('(', 'elsewhere', 'exec')", "", "import: SyntaxError", "submission.py:2"),
         ("x = 1\ny = x / 0", "", "does not import: ZeroDivisionError", "submission.py:2"),
         ("", "", "'mine' defines nothing to train with", "write"),
         (None, "", "'mine' defines nothing to train with", "write"),

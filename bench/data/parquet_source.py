@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bench.config import DataConfig
 from bench.data.source import SPLITS, Arrays, Decoded, SplitName, make_key
 from bench.data.text import tokenize
-from bench.errors import BenchError
+from bench.errors import BenchError, first_line
 from bench.files import hash_file
 
 Rows = Iterable[dict[str, Any]]
@@ -46,7 +46,7 @@ class HubSource:
         try:
             table = load_dataset(name, self.config.config, revision=revision)
         except (OSError, ValueError, DatasetsError) as error:
-            message = f"cannot load '{name}' at {revision} from the hub: {_first_line(error)}"
+            message = f"cannot load '{name}' at {revision} from the hub: {first_line(error)}"
             hint = 'run `bench data prepare` where the hub can be reached, or use source = "folder"'
             raise BenchError(message, hint) from error
         return _decode(table, self.config, name)
@@ -82,7 +82,7 @@ class FolderSource:
             table = load_dataset(str(self.folder), self.config.config, streaming=True)
             return _decode(table, self.config, str(self.folder))
         except (OSError, ValueError, pa.ArrowException, DatasetsError) as error:
-            message = f"cannot decode the data folder {self.folder}: {_first_line(error)}"
+            message = f"cannot decode the data folder {self.folder}: {first_line(error)}"
             raise BenchError(message, "copy it again from where it came from") from error
 
 
@@ -93,7 +93,7 @@ def _check_parquet(path: Path) -> None:
     try:
         parquet.read_metadata(path)
     except (OSError, pa.ArrowException) as error:
-        message = f"{path} is truncated or altered: {_first_line(error)}"
+        message = f"{path} is truncated or altered: {first_line(error)}"
         raise BenchError(message, "copy it again from where it came from") from error
 
 
@@ -151,8 +151,3 @@ def _decode_text(table: Table, config: DataConfig) -> Decoded:
 
 def _join_text(rows: Rows) -> bytes:
     return "".join(_column(row, "text") for row in rows).encode()
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0]}"

@@ -23,8 +23,8 @@ def print_checks(findings: Sequence[Finding], console: Console | None = None) ->
         console.print(_table(name, own))
         for reason in dict.fromkeys(finding.reason for finding in own if finding.reason):
             first, *same = [finding for finding in own if finding.reason == reason]
-            where = f"{first.workload}, {first.check}{f', and {len(same)} more' if same else ''}"
-            said = escape(printable(f"{where}: {reason}"))
+            more = f", and {len(same)} more" if same else ""
+            said = escape(printable(f"{first.workload}, {first.check}{more}: {reason}"))
             console.print(f"{'[yellow]![/yellow]' if first.passed else MARKS[False]} {said}")
 
 

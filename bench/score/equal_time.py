@@ -184,7 +184,7 @@ def _read_curve(
     if trial.status not in JUDGED:
         return None
     step_s = run.workloads[trial.workload].reference_step_s
-    events = within_budget(folder.read_events(trial), trial)
+    events = list(within_budget(folder.read_events(trial), trial))
     points = [(time_on(axis, e, step_s), e.validation) for e in events if e.validation is not None]
     if not points or len(points) < len(events):
         return None
